@@ -1,1 +1,5 @@
-//! stub
+//! Bytes ⇄ model: the protocols of vehicles, sans-IO. Bytes, time and keys are arguments; nothing here opens a socket, reads a
+//! clock or decides who is admitted.
+
+pub mod gbt32960;
+pub mod reader;
