@@ -1,5 +1,6 @@
 //! Bytes ⇄ model: the protocols of vehicles, sans-IO. Bytes, time and keys are arguments; nothing here opens a socket, reads a
 //! clock or decides who is admitted.
 
+pub mod catalogue;
 pub mod gbt32960;
 pub mod reader;
