@@ -1,2 +1,14 @@
-//! stub
-fn main() {}
+//! Domicile: an in-country vehicle data center in one program.
+//!
+//! The program reads its settings, puts the rooms together ([`cli`] for a command, `assemble` for the serving center) and runs.
+//! Not here: parsing of vehicles' bytes, decisions, object names.
+
+mod cli;
+mod settings;
+mod world;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::main(&world::World::real())
+}

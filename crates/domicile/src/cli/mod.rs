@@ -1,0 +1,93 @@
+//! The command line: a file a noun, each with its arguments and a `run`.
+
+mod bench;
+mod decode;
+mod demo;
+mod serve;
+mod sim;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::world::World;
+
+/// An in-country vehicle data center in one program.
+#[derive(Parser)]
+#[command(name = "domicile", version, about, max_term_width = 110)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Serve(serve::Serve),
+    Demo(demo::Demo),
+    Sim(sim::Sim),
+    Decode(decode::Decode),
+    Bench(bench::Bench),
+}
+
+/// The center's folder.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Folder {
+    /// The center's folder (or DOMICILE_DIR) [default: ./domicile-data]
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+}
+
+impl Folder {
+    /// The folder that is meant: the option, else `DOMICILE_DIR`, else `./domicile-data`.
+    pub(crate) fn path(&self, world: &World) -> PathBuf {
+        let from_environment = || (world.environment)("DOMICILE_DIR").map(PathBuf::from);
+        self.dir.clone().or_else(from_environment).unwrap_or_else(|| Path::new("./domicile-data").to_owned())
+    }
+}
+
+/// The command can't be run as it was typed: exit code 2.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Usage(pub(crate) String);
+
+/// A rule refuses what was asked for: exit code 3.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Refused(pub(crate) String);
+
+/// Runs the command line's command. Exit codes: 0 done, 1 failed, 2 usage, 3 refused by policy.
+pub(crate) fn main(world: &World) -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        // Clap's own code is 0 for --help and --version and 2 for what can't be parsed.
+        Err(error) => error.exit(),
+    };
+    match run(cli.command, world) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("domicile: {error:#}");
+            exit_code(&error)
+        }
+    }
+}
+
+fn run(command: Command, world: &World) -> anyhow::Result<()> {
+    match command {
+        Command::Serve(serve) => serve.run(world),
+        Command::Demo(demo) => demo.run(world),
+        Command::Sim(sim) => sim.run(world),
+        Command::Decode(decode) => decode.run(world),
+        Command::Bench(bench) => bench.run(world),
+    }
+}
+
+fn exit_code(error: &anyhow::Error) -> ExitCode {
+    if error.is::<Usage>() {
+        ExitCode::from(2)
+    } else if error.is::<Refused>() {
+        ExitCode::from(3)
+    } else {
+        ExitCode::from(1)
+    }
+}
