@@ -2,5 +2,10 @@
 //! clock or decides who is admitted.
 
 pub mod catalogue;
+mod error;
 pub mod gbt32960;
 pub mod reader;
+pub mod tesla;
+pub mod websocket;
+
+pub use error::Malformed;
