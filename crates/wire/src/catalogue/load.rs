@@ -36,8 +36,11 @@ pub(super) fn load(signals: &'static str, enumerations: &'static str) -> Result<
         enumerations: load_enumerations(enumerations)?,
     };
     for (line, columns) in rows::<12>("signals.csv", SIGNALS_HEADER, signals)? {
-        add_line(&mut catalogue, columns)
-            .map_err(|rule| InvalidLine { file: "signals.csv", line, rule: rule.to_string() })?;
+        add_line(&mut catalogue, columns).map_err(|rule| InvalidLine {
+            file: "signals.csv",
+            line,
+            rule: rule.to_string(),
+        })?;
     }
     Ok(catalogue)
 }
@@ -59,7 +62,10 @@ fn load_enumerations(text: &'static str) -> Result<HashMap<&'static str, &'stati
     for (line, [name, prefix, number, value_name, text, value]) in
         rows::<6>("enumerations.csv", ENUMERATIONS_HEADER, text)?
     {
-        if open.as_ref().is_none_or(|(open_name, open_prefix, _)| (*open_name, *open_prefix) != (name, prefix)) {
+        if open
+            .as_ref()
+            .is_none_or(|(open_name, open_prefix, _)| (*open_name, *open_prefix) != (name, prefix))
+        {
             close(open.replace((name, prefix, Vec::new()))).map_err(|rule| invalid(last_line, rule))?;
         }
         last_line = line;
@@ -208,7 +214,11 @@ fn add_tesla(catalogue: &mut Catalogue, number: &'static str, entry: Entry) -> R
         };
     };
     let member: u32 = member.parse().map_err(|_| "the member number is not a number")?;
-    let owner = catalogue.tesla.get_mut(slot).and_then(Option::as_mut).ok_or("the field must stand before its members")?;
+    let owner = catalogue
+        .tesla
+        .get_mut(slot)
+        .and_then(Option::as_mut)
+        .ok_or("the field must stand before its members")?;
     let member_name = entry
         .name
         .strip_prefix(owner.entry.name)

@@ -42,9 +42,7 @@ impl Identity {
 
 impl std::fmt::Debug for Identity {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Identity")
-            .field("device_type", &self.device_type)
-            .finish_non_exhaustive()
+        f.debug_struct("Identity").field("device_type", &self.device_type).finish_non_exhaustive()
     }
 }
 
@@ -183,42 +181,26 @@ const NAME_CHARACTERS_MAX: usize = 64;
 /// Says which device a verified client certificate names.
 ///
 /// The operator's issuers are looked at after the maker's, so that they can't change what a maker's certificate means.
-pub fn identify(
-    facts: &CertificateFacts<'_>,
-    further: &[Issuer],
-) -> Result<Identity, CertificateRefusal> {
+pub fn identify(facts: &CertificateFacts<'_>, further: &[Issuer]) -> Result<Identity, CertificateRefusal> {
     let name = facts.subject_name;
     if name.is_empty() || name.len() > NAME_CHARACTERS_MAX || name.chars().any(char::is_control) {
         return Err(CertificateRefusal::NoName);
     }
     let device_type = device_type(facts, further)?;
-    Ok(Identity {
-        device_type,
-        device_id: name.replace('.', "-"),
-    })
+    Ok(Identity { device_type, device_id: name.replace('.', "-") })
 }
 
-fn device_type(
-    facts: &CertificateFacts<'_>,
-    further: &[Issuer],
-) -> Result<DeviceType, CertificateRefusal> {
+fn device_type(facts: &CertificateFacts<'_>, further: &[Issuer]) -> Result<DeviceType, CertificateRefusal> {
     let has_unit = |unit: &str| facts.organizational_units.contains(&unit);
     if VEHICLE_ISSUERS.contains(&facts.issuer_name) {
         let board = facts.issuer_name == PRODUCTS_ISSUER && has_unit(BOARD_UNIT);
-        return Ok(if board {
-            DeviceType::VehicleBoardDevice
-        } else {
-            DeviceType::VehicleDevice
-        });
+        return Ok(if board { DeviceType::VehicleBoardDevice } else { DeviceType::VehicleDevice });
     }
     if PRODUCT_ISSUERS.contains(&facts.issuer_name) {
         if facts.key_usages.contains(&WIFI_KEY_USAGE) {
             return Err(CertificateRefusal::UnknownKeyUsage);
         }
-        let by_usage = facts
-            .key_usages
-            .iter()
-            .find_map(|usage| device_of_key_usage(usage));
+        let by_usage = facts.key_usages.iter().find_map(|usage| device_of_key_usage(usage));
         let by_usage = by_usage.ok_or(CertificateRefusal::UnknownKeyUsage)?;
         return Ok(if has_unit("Solar Inverter") {
             DeviceType::SolarInverterDevice
@@ -228,18 +210,12 @@ fn device_type(
             by_usage
         });
     }
-    let issuer = further
-        .iter()
-        .find(|issuer| issuer.name == facts.issuer_name);
-    issuer
-        .map(|issuer| issuer.device_type)
-        .ok_or(CertificateRefusal::UnknownIssuer)
+    let issuer = further.iter().find(|issuer| issuer.name == facts.issuer_name);
+    issuer.map(|issuer| issuer.device_type).ok_or(CertificateRefusal::UnknownIssuer)
 }
 
 fn device_of_key_usage(usage: &str) -> Option<DeviceType> {
-    let number = KEY_USAGE_PREFIXES
-        .iter()
-        .find_map(|prefix| usage.strip_prefix(prefix))?;
+    let number = KEY_USAGE_PREFIXES.iter().find_map(|prefix| usage.strip_prefix(prefix))?;
     match number {
         "1" => Some(DeviceType::VehicleDevice),
         "11" => Some(DeviceType::VehicleBoardDevice),

@@ -93,18 +93,14 @@ impl<'a> Envelope<'a> {
 /// Neither the payload nor the sender is printed.
 impl std::fmt::Debug for Envelope<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Envelope")
-            .field("message", &self.message)
-            .finish_non_exhaustive()
+        f.debug_struct("Envelope").field("message", &self.message).finish_non_exhaustive()
     }
 }
 
 impl std::fmt::Debug for Stream<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let bytes = self.payload.len();
-        f.debug_struct("Stream")
-            .field("payload_bytes", &bytes)
-            .finish_non_exhaustive()
+        f.debug_struct("Stream").field("payload_bytes", &bytes).finish_non_exhaustive()
     }
 }
 
@@ -144,29 +140,17 @@ impl<'a> Buffer<'a> {
         let vtable_bytes = usize::from(u16::from_le_bytes(self.array(vtable)?));
         let bytes = usize::from(u16::from_le_bytes(self.array(vtable + 2)?));
         if vtable_bytes < 4 || !vtable_bytes.is_multiple_of(2) {
-            return Err(malformed(
-                vtable,
-                "a vtable of at least 4 bytes, an even number",
-            ));
+            return Err(malformed(vtable, "a vtable of at least 4 bytes, an even number"));
         }
         if bytes < 4 {
             return Err(malformed(vtable + 2, "a table of at least 4 bytes"));
         }
         self.slice(position, bytes)?;
-        Ok(Table {
-            position,
-            bytes,
-            slots: &self.slice(vtable, vtable_bytes)?[4..],
-        })
+        Ok(Table { position, bytes, slots: &self.slice(vtable, vtable_bytes)?[4..] })
     }
 
     /// The place of a field of `size` bytes; `None` where the table doesn't have it.
-    fn field(
-        &self,
-        table: &Table<'_>,
-        slot: usize,
-        size: usize,
-    ) -> Result<Option<usize>, Malformed> {
+    fn field(&self, table: &Table<'_>, slot: usize, size: usize) -> Result<Option<usize>, Malformed> {
         let Some(&[low, high]) = table.slots.get(slot * 2..slot * 2 + 2) else {
             return Ok(None);
         };
@@ -180,21 +164,13 @@ impl<'a> Buffer<'a> {
         Ok(Some(table.position + offset))
     }
 
-    fn scalar<const N: usize>(
-        &self,
-        table: &Table<'_>,
-        slot: usize,
-    ) -> Result<Option<[u8; N]>, Malformed> {
-        self.field(table, slot, N)?
-            .map(|position| self.array(position))
-            .transpose()
+    fn scalar<const N: usize>(&self, table: &Table<'_>, slot: usize) -> Result<Option<[u8; N]>, Malformed> {
+        self.field(table, slot, N)?.map(|position| self.array(position)).transpose()
     }
 
     /// Where the offset in a field points.
     fn reference(&self, table: &Table<'_>, slot: usize) -> Result<Option<usize>, Malformed> {
-        self.field(table, slot, 4)?
-            .map(|position| self.offset_at(position))
-            .transpose()
+        self.field(table, slot, 4)?.map(|position| self.offset_at(position)).transpose()
     }
 
     fn vector(&self, table: &Table<'_>, slot: usize) -> Result<&'a [u8], Malformed> {
@@ -209,10 +185,7 @@ impl<'a> Buffer<'a> {
     fn offset_at(&self, position: usize) -> Result<usize, Malformed> {
         let offset = u32::from_le_bytes(self.array(position)?) as usize;
         if offset < 4 || offset > self.bytes.len() {
-            return Err(malformed(
-                position,
-                "an offset that stays inside the buffer",
-            ));
+            return Err(malformed(position, "an offset that stays inside the buffer"));
         }
         Ok(position + offset)
     }
@@ -233,11 +206,7 @@ impl<'a> Buffer<'a> {
 }
 
 fn malformed(offset: usize, rule: &'static str) -> Malformed {
-    Malformed {
-        what: "envelope",
-        rule,
-        offset,
-    }
+    Malformed { what: "envelope", rule, offset }
 }
 
 /// Appends the ack of a message: its txid and topic, tag 5 and an empty table (which a reader that expects the reference server's
@@ -253,20 +222,11 @@ pub fn encode_ack(txid: &[u8], topic: &[u8], out: &mut Vec<u8>) {
 pub fn encode_error(txid: &[u8], out: &mut Vec<u8>) {
     let mut writer = Writer::begin(out, TAG_STREAM);
     writer.vector(TXID_FIELD, txid);
-    writer.stream(&Stream {
-        payload: ERROR_TEXT,
-        ..Stream::default()
-    });
+    writer.stream(&Stream { payload: ERROR_TEXT, ..Stream::default() });
 }
 
 /// Appends a vehicle's message.
-pub fn encode_stream(
-    txid: &[u8],
-    topic: &[u8],
-    message_id: &[u8],
-    stream: &Stream<'_>,
-    out: &mut Vec<u8>,
-) {
+pub fn encode_stream(txid: &[u8], topic: &[u8], message_id: &[u8], stream: &Stream<'_>, out: &mut Vec<u8>) {
     let mut writer = Writer::begin(out, TAG_STREAM);
     writer.vector(TXID_FIELD, txid);
     writer.vector(TOPIC_FIELD, topic);
@@ -323,10 +283,7 @@ impl<'o> Writer<'o> {
     }
 
     fn slot(&mut self, slot: usize, field: usize) {
-        self.put(
-            VTABLE + 4 + slot * 2,
-            &((field - TABLE) as u16).to_le_bytes(),
-        );
+        self.put(VTABLE + 4 + slot * 2, &((field - TABLE) as u16).to_le_bytes());
     }
 
     /// Lets an envelope's field refer to what is written next.
@@ -364,18 +321,11 @@ impl<'o> Writer<'o> {
     fn stream(&mut self, stream: &Stream<'_>) {
         const VTABLE_BYTES: usize = 16;
         const STREAM_BYTES: usize = 32;
-        let vectors = [
-            stream.sender_id,
-            stream.payload,
-            stream.device_type,
-            stream.device_id,
-        ];
+        let vectors = [stream.sender_id, stream.payload, stream.device_type, stream.device_id];
         self.align(8);
         let table = self.position() + VTABLE_BYTES;
-        self.out
-            .extend_from_slice(&(VTABLE_BYTES as u16).to_le_bytes());
-        self.out
-            .extend_from_slice(&(STREAM_BYTES as u16).to_le_bytes());
+        self.out.extend_from_slice(&(VTABLE_BYTES as u16).to_le_bytes());
+        self.out.extend_from_slice(&(STREAM_BYTES as u16).to_le_bytes());
         // In the table: offset to the vtable 0, created_at 4, delivered_at 8, the four vectors from 16 on.
         let present = [
             (stream.created_at != 0, 4_u16),
@@ -394,11 +344,7 @@ impl<'o> Writer<'o> {
         self.put(table, &(VTABLE_BYTES as i32).to_le_bytes());
         self.put(table + 4, &stream.created_at.to_le_bytes());
         self.put(table + 8, &stream.delivered_at_epoch_ms.to_le_bytes());
-        for (index, bytes) in vectors
-            .into_iter()
-            .enumerate()
-            .filter(|(_, bytes)| !bytes.is_empty())
-        {
+        for (index, bytes) in vectors.into_iter().enumerate().filter(|(_, bytes)| !bytes.is_empty()) {
             self.align(4);
             let field = table + 16 + index * 4;
             let target = self.position();

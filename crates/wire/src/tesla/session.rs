@@ -109,10 +109,7 @@ impl Outcome {
 impl Session {
     /// A session of the vehicle (or other device) that the client certificate names.
     pub fn new(identity: &Identity) -> Self {
-        Self {
-            device_id: identity.device_id.clone(),
-            sender: identity.sender_id(),
-        }
+        Self { device_id: identity.device_id.clone(), sender: identity.sender_id() }
     }
 
     /// Judges one whole binary message. One pass over the bytes, no allocation.
@@ -122,71 +119,41 @@ impl Session {
     /// for ever, and what can't be parsed can't be screened, redacted or tabled either.
     pub fn message<'a>(&self, bytes: &'a [u8]) -> Verdict<'a> {
         let Ok(envelope) = Envelope::parse(bytes) else {
-            return Verdict {
-                action: Action::Reply { txid: b"" },
-                outcome: Outcome::MalformedEnvelope,
-            };
+            return Verdict { action: Action::Reply { txid: b"" }, outcome: Outcome::MalformedEnvelope };
         };
         let (txid, topic) = (envelope.txid, envelope.topic);
         let acked = Action::AckWithoutStoring { txid, topic };
         let stream = match envelope.message {
             Message::Stream(Some(stream)) => stream,
             Message::Stream(None) => {
-                return Verdict {
-                    action: acked,
-                    outcome: Outcome::NoStream,
-                };
+                return Verdict { action: acked, outcome: Outcome::NoStream };
             }
             Message::None | Message::Ack | Message::Other(_) => {
-                return Verdict {
-                    action: acked,
-                    outcome: Outcome::OtherMessage,
-                };
+                return Verdict { action: acked, outcome: Outcome::OtherMessage };
             }
         };
         if !self.is_sender(stream.sender_id) {
-            return Verdict {
-                action: Action::Reply { txid },
-                outcome: Outcome::SenderMismatch,
-            };
+            return Verdict { action: Action::Reply { txid }, outcome: Outcome::SenderMismatch };
         }
         let Some(kind) = Topic::from_bytes(topic) else {
-            return Verdict {
-                action: acked,
-                outcome: Outcome::UnknownTopic,
-            };
+            return Verdict { action: acked, outcome: Outcome::UnknownTopic };
         };
         match validate(kind, stream.payload) {
-            Ok(resend) => Verdict {
-                action: Action::Store {
-                    txid,
-                    topic,
-                    kind,
-                    resend,
-                },
-                outcome: Outcome::Accepted,
-            },
-            Err(_) => Verdict {
-                action: Action::Reply { txid },
-                outcome: Outcome::MalformedPayload,
-            },
+            Ok(resend) => {
+                Verdict { action: Action::Store { txid, topic, kind, resend }, outcome: Outcome::Accepted }
+            }
+            Err(_) => Verdict { action: Action::Reply { txid }, outcome: Outcome::MalformedPayload },
         }
     }
 
     /// What to do after a message that was larger than [`MESSAGE_BYTES_MAX`](super::MESSAGE_BYTES_MAX) and was skipped.
     pub fn too_large(&self) -> Verdict<'static> {
-        Verdict {
-            action: Action::Reply { txid: b"" },
-            outcome: Outcome::TooLarge,
-        }
+        Verdict { action: Action::Reply { txid: b"" }, outcome: Outcome::TooLarge }
     }
 
     /// What to do at a text frame.
     pub fn text(&self) -> Verdict<'static> {
-        Verdict {
-            action: Action::Close(CloseCode::Unsupported),
-            outcome: Outcome::Text,
-        }
+        Verdict { action: Action::Close(CloseCode::Unsupported), outcome: Outcome::Text }
     }
 
     fn is_sender(&self, sender_id: &[u8]) -> bool {

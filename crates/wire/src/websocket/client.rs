@@ -64,14 +64,9 @@ pub fn read_response(bytes: &[u8], key: [u8; 16]) -> Response {
                 return Response::Refused { status };
             }
             let accepted = accept(STANDARD.encode(key).as_bytes());
-            let is_answer = value(response.headers, "Sec-WebSocket-Accept")
-                == Some(accepted.as_bytes())
+            let is_answer = value(response.headers, "Sec-WebSocket-Accept") == Some(accepted.as_bytes())
                 && has_token(response.headers, "Upgrade", "websocket");
-            if is_answer {
-                Response::Upgraded { head_bytes }
-            } else {
-                Response::Refused { status: 0 }
-            }
+            if is_answer { Response::Upgraded { head_bytes } } else { Response::Refused { status: 0 } }
         }
         Ok(httparse::Status::Partial) if bytes.len() < HEAD_BYTES_MAX => Response::Incomplete,
         Ok(httparse::Status::Partial) | Err(_) => Response::Refused { status: 0 },

@@ -21,16 +21,9 @@ pub enum Opcode {
 impl Opcode {
     /// The opcode of a header's low 4 bits; `None` for a reserved one.
     pub fn from_number(number: u8) -> Option<Self> {
-        [
-            Self::Continuation,
-            Self::Text,
-            Self::Binary,
-            Self::Close,
-            Self::Ping,
-            Self::Pong,
-        ]
-        .into_iter()
-        .find(|opcode| *opcode as u8 == number)
+        [Self::Continuation, Self::Text, Self::Binary, Self::Close, Self::Ping, Self::Pong]
+            .into_iter()
+            .find(|opcode| *opcode as u8 == number)
     }
 
     /// Whether it is a control frame: at most 125 bytes, never in parts.
@@ -96,10 +89,7 @@ pub fn binary(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
         out.resize(out.len() + header_bytes - EXPECTED, 0);
     }
     if header_bytes != EXPECTED {
-        out.copy_within(
-            start + EXPECTED..start + EXPECTED + length,
-            start + header_bytes,
-        );
+        out.copy_within(start + EXPECTED..start + EXPECTED + length, start + header_bytes);
         out.truncate(start + header_bytes + length);
     }
     out[start..start + header_bytes].copy_from_slice(&header[..header_bytes]);
@@ -111,10 +101,7 @@ pub fn binary(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
 ///
 /// If the payload is longer than 125 bytes.
 pub fn write_ping(payload: &[u8], out: &mut Vec<u8>) {
-    assert!(
-        payload.len() <= CONTROL_BYTES_MAX,
-        "a control frame carries at most 125 bytes"
-    );
+    assert!(payload.len() <= CONTROL_BYTES_MAX, "a control frame carries at most 125 bytes");
     write_frame(Opcode::Ping, payload, out);
 }
 
@@ -124,10 +111,7 @@ pub fn write_ping(payload: &[u8], out: &mut Vec<u8>) {
 ///
 /// If the payload is longer than 125 bytes; a received ping's never is.
 pub fn write_pong(payload: &[u8], out: &mut Vec<u8>) {
-    assert!(
-        payload.len() <= CONTROL_BYTES_MAX,
-        "a control frame carries at most 125 bytes"
-    );
+    assert!(payload.len() <= CONTROL_BYTES_MAX, "a control frame carries at most 125 bytes");
     write_frame(Opcode::Pong, payload, out);
 }
 
@@ -152,11 +136,7 @@ fn write_frame(opcode: Opcode, payload: &[u8], out: &mut Vec<u8>) {
 }
 
 /// The header of a final frame, without a mask; `mask_bit` is 0 or 0x80.
-pub(super) fn header(
-    opcode: Opcode,
-    length: usize,
-    mask_bit: u8,
-) -> ([u8; SERVER_HEADER_BYTES_MAX], usize) {
+pub(super) fn header(opcode: Opcode, length: usize, mask_bit: u8) -> ([u8; SERVER_HEADER_BYTES_MAX], usize) {
     let mut header = [0; SERVER_HEADER_BYTES_MAX];
     header[0] = 0x80 | opcode as u8;
     if let Ok(short) = u8::try_from(length)

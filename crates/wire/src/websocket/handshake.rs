@@ -72,10 +72,9 @@ pub fn read_request(bytes: &[u8]) -> Handshake {
         decision: Decision::Refuse { status, reason },
     };
     match request.parse(within) {
-        Ok(httparse::Status::Complete(head_bytes)) => Handshake::Complete {
-            head_bytes,
-            decision: decide(&request),
-        },
+        Ok(httparse::Status::Complete(head_bytes)) => {
+            Handshake::Complete { head_bytes, decision: decide(&request) }
+        }
         Ok(httparse::Status::Partial) if bytes.len() >= HEAD_BYTES_MAX => {
             refused(431, "the request head is too large")
         }
@@ -101,27 +100,16 @@ fn decide(request: &httparse::Request<'_, '_>) -> Decision {
     if !has_token(headers, "Upgrade", "websocket") || !has_token(headers, "Connection", "upgrade") {
         let path = request.path.unwrap_or_default();
         let path = path.split_once('?').map_or(path, |(path, _)| path);
-        return if path == STATUS_PATH {
-            Decision::Status
-        } else {
-            refuse(426, "connect with a WebSocket")
-        };
+        return if path == STATUS_PATH { Decision::Status } else { refuse(426, "connect with a WebSocket") };
     }
     if value(headers, "Sec-WebSocket-Version") != Some(b"13") {
-        return refuse(
-            426,
-            "this server speaks version 13 of the WebSocket protocol",
-        );
+        return refuse(426, "this server speaks version 13 of the WebSocket protocol");
     }
-    let mut keys = headers
-        .iter()
-        .filter(|header| header.name.eq_ignore_ascii_case("Sec-WebSocket-Key"));
+    let mut keys = headers.iter().filter(|header| header.name.eq_ignore_ascii_case("Sec-WebSocket-Key"));
     let (Some(key), None) = (keys.next(), keys.next()) else {
         return refuse(400, "one Sec-WebSocket-Key is needed");
     };
-    let is_key = STANDARD
-        .decode(key.value.trim_ascii())
-        .is_ok_and(|nonce| nonce.len() == 16);
+    let is_key = STANDARD.decode(key.value.trim_ascii()).is_ok_and(|nonce| nonce.len() == 16);
     if !is_key {
         return refuse(400, "the Sec-WebSocket-Key is 16 bytes in base64");
     }
@@ -165,17 +153,9 @@ pub(super) fn has_token(headers: &[httparse::Header<'_>], name: &str, token: &st
 
 fn short_text(headers: &[httparse::Header<'_>], name: &str) -> Option<String> {
     let printable = |byte: &u8| {
-        if byte.is_ascii_graphic() || *byte == b' ' {
-            char::from(*byte)
-        } else {
-            '?'
-        }
+        if byte.is_ascii_graphic() || *byte == b' ' { char::from(*byte) } else { '?' }
     };
-    let text: String = value(headers, name)?
-        .iter()
-        .take(VALUE_CHARACTERS_MAX)
-        .map(printable)
-        .collect();
+    let text: String = value(headers, name)?.iter().take(VALUE_CHARACTERS_MAX).map(printable).collect();
     (!text.is_empty()).then_some(text)
 }
 
@@ -215,11 +195,7 @@ fn write_plain(status: u16, further: &str, body: &str, out: &mut Vec<u8>) {
         _ => "Refused",
     };
     let bytes = body.len();
-    let connection = if status == 426 {
-        "Upgrade, close"
-    } else {
-        "close"
-    };
+    let connection = if status == 426 { "Upgrade, close" } else { "close" };
     let head = format!(
         "HTTP/1.1 {status} {phrase}\r\n{further}Content-Type: text/plain\r\nContent-Length: {bytes}\r\n\
          Connection: {connection}\r\n\r\n{body}"

@@ -114,12 +114,9 @@ impl Violation {
             Self::Text => CloseCode::Unsupported,
             Self::TooManyFragments => CloseCode::Policy,
             Self::CloseReason => CloseCode::InvalidData,
-            Self::Mask
-            | Self::Reserved
-            | Self::Control
-            | Self::Fragment
-            | Self::Length
-            | Self::Close => CloseCode::Protocol,
+            Self::Mask | Self::Reserved | Self::Control | Self::Fragment | Self::Length | Self::Close => {
+                CloseCode::Protocol
+            }
         }
     }
 }
@@ -136,13 +133,7 @@ struct Header {
 impl Receiver {
     /// A receiver of one connection; larger messages than `message_bytes_max` are skipped.
     pub fn new(role: Role, message_bytes_max: usize) -> Self {
-        Self {
-            role,
-            message_bytes_max,
-            parts: Vec::new(),
-            state: State::Fresh,
-            fragments: 0,
-        }
+        Self { role, message_bytes_max, parts: Vec::new(), state: State::Fresh, fragments: 0 }
     }
 
     /// Takes the next item from the buffer's front; call it until it says [`Item::Incomplete`].
@@ -154,20 +145,11 @@ impl Receiver {
             self.parts = Vec::new();
             self.state = State::Fresh;
         }
-        if let State::SkippingFrame {
-            remaining,
-            is_final,
-        } = self.state
-        {
+        if let State::SkippingFrame { remaining, is_final } = self.state {
             return Ok(self.skip(0, buffer.len(), remaining, is_final));
         }
         let Some(header) = read_header(buffer)? else {
-            return Ok(Step {
-                consumed: 0,
-                item: Item::Incomplete {
-                    needed_bytes: header_bytes(buffer),
-                },
-            });
+            return Ok(Step { consumed: 0, item: Item::Incomplete { needed_bytes: header_bytes(buffer) } });
         };
         self.check(&header)?;
         if !header.opcode.is_control() && self.is_too_large(&header) {
@@ -179,19 +161,13 @@ impl Receiver {
             usize::try_from(header.payload_bytes).expect("it is within a limit that is a usize");
         let end = header.bytes + payload_bytes;
         let Some(frame) = buffer.get_mut(header.bytes..end) else {
-            return Ok(Step {
-                consumed: 0,
-                item: Item::Incomplete { needed_bytes: end },
-            });
+            return Ok(Step { consumed: 0, item: Item::Incomplete { needed_bytes: end } });
         };
         if let Some(key) = header.mask {
             mask(frame, key);
         }
         let item = self.take(&header, frame)?;
-        Ok(Step {
-            consumed: end,
-            item,
-        })
+        Ok(Step { consumed: end, item })
     }
 
     fn check(&mut self, header: &Header) -> Result<(), Violation> {
@@ -200,18 +176,12 @@ impl Receiver {
         }
         if header.opcode.is_control() {
             let is_short = header.payload_bytes <= CONTROL_BYTES_MAX as u64;
-            return if header.is_final && is_short {
-                Ok(())
-            } else {
-                Err(Violation::Control)
-            };
+            return if header.is_final && is_short { Ok(()) } else { Err(Violation::Control) };
         }
         match (header.opcode, self.state) {
             (Opcode::Text, _) => Err(Violation::Text),
             (Opcode::Continuation, State::Fresh) => Err(Violation::Fragment),
-            (Opcode::Continuation, _) if self.fragments >= FRAGMENTS_MAX => {
-                Err(Violation::TooManyFragments)
-            }
+            (Opcode::Continuation, _) if self.fragments >= FRAGMENTS_MAX => Err(Violation::TooManyFragments),
             (Opcode::Continuation, _) | (_, State::Fresh) => Ok(()),
             (_, _) => Err(Violation::Fragment),
         }
@@ -223,28 +193,13 @@ impl Receiver {
     }
 
     /// Skips what is there of a frame that belongs to a message that is too large.
-    fn skip(
-        &mut self,
-        header_bytes: usize,
-        present: usize,
-        remaining: u64,
-        is_final: bool,
-    ) -> Step<'static> {
-        let skipped = usize::try_from(remaining)
-            .unwrap_or(usize::MAX)
-            .min(present);
+    fn skip(&mut self, header_bytes: usize, present: usize, remaining: u64, is_final: bool) -> Step<'static> {
+        let skipped = usize::try_from(remaining).unwrap_or(usize::MAX).min(present);
         let remaining = remaining - skipped as u64;
         let consumed = header_bytes + skipped;
         let item = if remaining > 0 {
-            self.state = State::SkippingFrame {
-                remaining,
-                is_final,
-            };
-            if consumed == 0 {
-                Item::Incomplete { needed_bytes: 1 }
-            } else {
-                Item::Progress
-            }
+            self.state = State::SkippingFrame { remaining, is_final };
+            if consumed == 0 { Item::Incomplete { needed_bytes: 1 } } else { Item::Progress }
         } else if is_final {
             self.state = State::Fresh;
             self.fragments = 0;
@@ -262,9 +217,7 @@ impl Receiver {
             Opcode::Ping => return Ok(Item::Ping(payload)),
             Opcode::Pong => return Ok(Item::Pong(payload)),
             Opcode::Close => {
-                return Ok(Item::Close {
-                    code: read_close(payload)?,
-                });
+                return Ok(Item::Close { code: read_close(payload)? });
             }
             Opcode::Binary | Opcode::Continuation | Opcode::Text => {}
         }
@@ -327,22 +280,12 @@ fn read_header(buffer: &[u8]) -> Result<Option<Header>, Violation> {
         return Err(Violation::Length);
     }
     let mask = mask.first_chunk::<4>().copied();
-    Ok(Some(Header {
-        is_final: first & 0x80 != 0,
-        opcode,
-        mask,
-        bytes,
-        payload_bytes,
-    }))
+    Ok(Some(Header { is_final: first & 0x80 != 0, opcode, mask, bytes, payload_bytes }))
 }
 
 fn read_close(payload: &[u8]) -> Result<Option<u16>, Violation> {
     let Some((code, reason)) = payload.split_first_chunk::<2>() else {
-        return if payload.is_empty() {
-            Ok(None)
-        } else {
-            Err(Violation::Close)
-        };
+        return if payload.is_empty() { Ok(None) } else { Err(Violation::Close) };
     };
     let code = u16::from_be_bytes(*code);
     if !matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999) {
