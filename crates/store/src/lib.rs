@@ -1,1 +1,35 @@
-//! stub
+//! What is durable: the journal that frames are acknowledged from, the sealed batches, the objects of the store, and the
+//! vehicles' data keys.
+//!
+//! Deliberately not here: sockets, SQL, and what the bytes of a frame mean. Nothing enters the journal but what
+//! [`policy::Admitted`] permits. Start at [`Store::open`] and [`Journal::append`].
+//!
+//! The rooms above may block on this one: its calls are synchronous, but for the `object_store` handle that engines use.
+
+mod batch;
+mod disk;
+mod error;
+#[cfg(any(test, feature = "faults"))]
+pub mod faults;
+mod journal;
+mod keyring;
+mod objects;
+pub mod paths;
+mod register;
+mod sealer;
+mod settings;
+mod store;
+
+pub use batch::{Batch, BatchHeader, Row, read, write};
+pub use disk::{Disk, DiskFile, OsDisk};
+pub use error::{Error, Kind};
+pub use journal::{
+    AppendRefused, CommitWaiter, Flushes, Group, Health, Journal, JournalStats, SegmentNumber, Tail, TailError,
+};
+pub use keyring::{DataKey, Identity, Keyring, open_small, seal_small};
+pub use objects::{Created, DurableFolder, Objects, Version};
+pub use paths::{BatchName, Names};
+pub use register::Register;
+pub use sealer::{SealState, SealedBatch};
+pub use settings::{Ack, JournalSettings, Settings};
+pub use store::{OnSealed, Store, World};
