@@ -4,6 +4,8 @@ use std::collections::HashMap;
 
 use model::Quality;
 
+use super::Resolved;
+
 /// The values of one enumeration of a maker.
 #[derive(Debug)]
 pub struct Enumeration {
@@ -25,17 +27,6 @@ pub struct EnumerationEntry {
     pub text: &'static str,
     /// What stands in a reading's `value`: the maker's number, or VSS's. `None` where the maker says that it doesn't know.
     pub value: Option<f64>,
-}
-
-/// A reading's `value`, `text` and `quality` for a number of an enumeration.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Resolved {
-    /// The column `value`.
-    pub value: Option<f64>,
-    /// The column `text`.
-    pub text: Option<&'static str>,
-    /// The column `quality`.
-    pub quality: Quality,
 }
 
 /// Largest number of an enumeration's value: numbers are looked up in an array. The largest known is 18.
@@ -116,7 +107,7 @@ impl Enumeration {
 
     /// What a reading of a maker's number holds. A number that the catalogue doesn't know stays as it is, without text: newer
     /// firmware may send it, and it is a valid value there.
-    pub fn resolve(&self, number: i64) -> Resolved {
+    pub fn resolve(&self, number: i64) -> Resolved<'static> {
         match self.entry(number) {
             Some(entry) => Resolved {
                 value: entry.value,

@@ -11,13 +11,15 @@ mod enumeration;
 mod load;
 #[cfg(test)]
 mod tests;
+mod value;
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use model::{Class, Datatype, SignalId, SignalInfo};
 
-pub use enumeration::{Enumeration, EnumerationEntry, Resolved};
+pub use enumeration::{Enumeration, EnumerationEntry};
+pub use value::Resolved;
 
 /// What becomes of one value of a maker: its signal, and how to reach the signal's unit.
 #[derive(Clone, Debug)]
@@ -39,15 +41,6 @@ pub struct Entry {
     /// The names of the maker's numbers, where the maker's value is an enumeration. The signal may still be a boolean: then
     /// the enumeration says which of its values are 1 and which are 0.
     pub enumeration: Option<&'static Enumeration>,
-}
-
-impl Entry {
-    /// The maker's number in the signal's unit. For GB/T 32960 the argument is the value in the standard's unit, its factor
-    /// and offset on the wire already applied.
-    pub fn convert(&self, value: f64) -> f64 {
-        // Most values need no conversion, and must then come out bit for bit as they went in.
-        if self.scale == 1.0 && self.offset == 0.0 { value } else { value * self.scale + self.offset }
-    }
 }
 
 /// What becomes of a Tesla field.
