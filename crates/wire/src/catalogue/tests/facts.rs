@@ -12,7 +12,8 @@ use crate::gbt32960::names::NAMES;
 /// A file of facts; `None`, said aloud, where the folder isn't there.
 fn facts(name: &str) -> Option<String> {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let folder = ["../shared", "../../shared"].iter().map(|shared| root.join(shared)).find(|folder| folder.exists());
+    let folder =
+        ["../shared", "../../shared"].iter().map(|shared| root.join(shared)).find(|folder| folder.exists());
     let text = folder.and_then(|folder| std::fs::read_to_string(folder.join("facts").join(name)).ok());
     if text.is_none() {
         println!("skipped: shared/facts/{name} is not there");
@@ -51,13 +52,19 @@ fn every_vss_path_is_one_with_its_unit_and_datatype() {
         count += 1;
         assert_eq!(signal.unit, known.unit, "{}", signal.path);
         let fits = match signal.datatype {
-            Datatype::Number => ["float", "double", "int", "uint"].iter().any(|kind| known.datatype.starts_with(kind)),
+            Datatype::Number => {
+                ["float", "double", "int", "uint"].iter().any(|kind| known.datatype.starts_with(kind))
+            }
             Datatype::Boolean => known.datatype == "boolean",
             Datatype::Enumeration => known.datatype == "int8" || !known.allowed.is_empty(),
             Datatype::Text => known.datatype == "string" && known.allowed.is_empty(),
             Datatype::Array => known.datatype.ends_with("[]"),
         };
-        assert!(fits && (signal.datatype == Datatype::Array || !known.datatype.ends_with("[]")), "{}", signal.path);
+        assert!(
+            fits && (signal.datatype == Datatype::Array || !known.datatype.ends_with("[]")),
+            "{}",
+            signal.path
+        );
     }
     assert!(count >= 50, "only {count} signals are VSS's");
 }
@@ -132,7 +139,8 @@ fn every_enumeration_of_the_maker_is_complete() {
         let columns: Vec<&str> = line.split(',').collect();
         let [name, number, value_name] = columns[..] else { panic!("three columns: {line}") };
         let known = enumeration(name).unwrap_or_else(|| panic!("{name} is missing"));
-        let entry = known.entry(number.parse().expect("a number")).unwrap_or_else(|| panic!("{line} is missing"));
+        let entry =
+            known.entry(number.parse().expect("a number")).unwrap_or_else(|| panic!("{line} is missing"));
         assert_eq!(entry.name, value_name);
         assert_eq!(known.number(value_name), number.parse().ok());
         *counts.entry(name).or_default() += 1;

@@ -12,8 +12,8 @@ const ENUMERATIONS: &str = "enumeration,prefix,number,name,text,value\nState,S,0
 
 /// Units of VSS that the catalogue uses, and `kOhm`, `MPa`, `mg/kg`, `kg/100km`, `min` and `h` for signals that VSS lacks.
 const UNITS: [&str; 20] = [
-    "", "km/h", "m", "V", "A", "percent", "Celsius", "kPa", "kW", "kWh", "s", "h", "min", "degrees", "rpm", "Nm",
-    "l/100km", "kg/100km", "kOhm", "MPa",
+    "", "km/h", "m", "V", "A", "percent", "Celsius", "kPa", "kW", "kWh", "s", "h", "min", "degrees", "rpm",
+    "Nm", "l/100km", "kg/100km", "kOhm", "MPa",
 ];
 
 fn all_entries() -> Vec<&'static Entry> {
@@ -54,7 +54,8 @@ fn every_gbt_name_is_there_with_the_codec_s_unit() {
         assert_eq!((entry.name, entry.maker_unit), (*name, *unit));
     }
     for part in ["motor", "pack", "stack"] {
-        let has = |index: usize| gbt(&format!("{part}{index}.voltage")).or(gbt(&format!("{part}{index}.speed")));
+        let has =
+            |index: usize| gbt(&format!("{part}{index}.voltage")).or(gbt(&format!("{part}{index}.speed")));
         assert!(has(INDEX_MAX).is_some() && has(INDEX_MAX + 1).is_none());
     }
     assert!(gbt("vehicle.plate").is_none());
@@ -62,7 +63,10 @@ fn every_gbt_name_is_there_with_the_codec_s_unit() {
 
 #[test]
 fn entries_agree_with_their_signals() {
-    assert_eq!(signals().len(), signals().iter().map(|s| s.path).collect::<std::collections::HashSet<_>>().len());
+    assert_eq!(
+        signals().len(),
+        signals().iter().map(|s| s.path).collect::<std::collections::HashSet<_>>().len()
+    );
     for entry in all_entries() {
         let signal = info(entry.signal);
         assert_eq!(find(signal.path), Some(entry.signal), "{}", entry.name);
@@ -101,9 +105,21 @@ fn the_same_quantity_of_two_makers_is_one_signal() {
 #[test]
 fn what_reveals_a_place_is_of_the_class_location() {
     let places = [
-        "Location", "GpsHeading", "OriginLocation", "DestinationLocation", "DestinationName", "RouteLine",
-        "RouteLastUpdated", "MilesToArrival", "MinutesToArrival", "RouteTrafficMinutesDelay",
-        "ExpectedEnergyPercentAtTripArrival", "LocatedAtHome", "LocatedAtWork", "LocatedAtFavorite", "HomelinkNearby",
+        "Location",
+        "GpsHeading",
+        "OriginLocation",
+        "DestinationLocation",
+        "DestinationName",
+        "RouteLine",
+        "RouteLastUpdated",
+        "MilesToArrival",
+        "MinutesToArrival",
+        "RouteTrafficMinutesDelay",
+        "ExpectedEnergyPercentAtTripArrival",
+        "LocatedAtHome",
+        "LocatedAtWork",
+        "LocatedAtFavorite",
+        "HomelinkNearby",
         "PowershareType",
     ];
     for number in 0..=259 {
@@ -115,7 +131,9 @@ fn what_reveals_a_place_is_of_the_class_location() {
     for person in ["DriverSeatOccupied", "DriverSeatBelt", "PassengerSeatBelt", "MediaNowPlayingTitle"] {
         assert_eq!(tesla_by_name(person).expect("a field").entry.class, Class::Sensitive, "{person}");
     }
-    for person in ["VehicleName", "PairedPhoneKeyAndKeyFobQty", "GuestModeEnabled", "Experimental_1", "Deprecated_3"] {
+    for person in
+        ["VehicleName", "PairedPhoneKeyAndKeyFobQty", "GuestModeEnabled", "Experimental_1", "Deprecated_3"]
+    {
         assert_eq!(tesla_by_name(person).expect("a field").entry.class, Class::Personal, "{person}");
     }
 }
@@ -143,8 +161,14 @@ fn a_bad_line_is_refused_with_its_number() {
         ("tesla,1,A,,Vehicle.Tesla.A,,number,technical,,,,inf", "scale and offset must be finite"),
         ("tesla,1.1,A.b,,Vehicle.Tesla.A,,number,technical,,,,", "the field must stand before its members"),
         ("gbt32960,,m{n}.a,,Vehicle.M{n},,number,technical,,,,", "{n} needs a range"),
-        ("gbt32960,,m{n}.a,4..1,Vehicle.M{n},,number,technical,,,,", "the range must go up, by less than 250"),
-        ("gbt32960,,m{n}.a,1..900,Vehicle.M{n},,number,technical,,,,", "the range must go up, by less than 250"),
+        (
+            "gbt32960,,m{n}.a,4..1,Vehicle.M{n},,number,technical,,,,",
+            "the range must go up, by less than 250",
+        ),
+        (
+            "gbt32960,,m{n}.a,1..900,Vehicle.M{n},,number,technical,,,,",
+            "the range must go up, by less than 250",
+        ),
         ("gbt32960,,m{n}.a,1-4,Vehicle.M{n},,number,technical,,,,", "the range must be <first>..<last>"),
         ("gbt32960,7,a,,Vehicle.M,,number,technical,,,,", "a GB/T line has no number"),
         ("tesla,,A,,Vehicle.Tesla.A,,number,technical,,,,", "the field number is not a number"),
@@ -162,10 +186,16 @@ fn a_bad_line_is_refused_with_its_number() {
             "tesla,2,B,,Vehicle.Tesla.A,V,number,technical,,V,,",
             "another line gives this signal another unit, datatype or class",
         ),
-        ("tesla,1.2,A.b,,Vehicle.Tesla.A.B,,number,technical,,,,", "members must stand in the order of their numbers, from 1"),
+        (
+            "tesla,1.2,A.b,,Vehicle.Tesla.A.B,,number,technical,,,,",
+            "members must stand in the order of their numbers, from 1",
+        ),
         ("tesla,1.1,C.b,,Vehicle.Tesla.A.B,,number,technical,,,,", "a member's name is <field>.<member>"),
     ] {
-        assert_eq!(refusal(&format!("{good}\n{second}"), ENUMERATIONS), format!("signals.csv, line 3: {rule}"));
+        assert_eq!(
+            refusal(&format!("{good}\n{second}"), ENUMERATIONS),
+            format!("signals.csv, line 3: {rule}")
+        );
     }
 }
 
@@ -185,7 +215,10 @@ fn a_bad_enumeration_is_refused() {
     ] {
         let text: &'static str = format!("{HEADER}{lines}").leak();
         let refusal = load(header_only, text).expect_err("a refusal").to_string();
-        assert!(refusal.starts_with("enumerations.csv, line ") && refusal.ends_with(rule), "{refusal}: {rule}");
+        assert!(
+            refusal.starts_with("enumerations.csv, line ") && refusal.ends_with(rule),
+            "{refusal}: {rule}"
+        );
     }
     assert_eq!(
         load("", HEADER).expect_err("a refusal").to_string(),

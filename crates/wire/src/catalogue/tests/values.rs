@@ -55,7 +55,9 @@ fn a_charging_current_is_positive_as_vss_has_it() {
 #[test]
 fn gears_are_vss_numbers_with_the_same_names_for_both_makers() {
     let item = gbt("vehicle.gear").expect("an item");
-    for (tesla, gbt, value, name) in [(2, 15, 126.0, "P"), (3, 13, -1.0, "R"), (4, 0, 0.0, "N"), (5, 14, 127.0, "D")] {
+    for (tesla, gbt, value, name) in
+        [(2, 15, 126.0, "P"), (3, 13, -1.0, "R"), (4, 0, 0.0, "N"), (5, 14, 127.0, "D")]
+    {
         assert_eq!(field("Gear").number(f64::from(tesla)), valid(value, Some(name)));
         assert_eq!(item.number(f64::from(gbt)), valid(value, Some(name)));
     }
@@ -151,6 +153,7 @@ fn gbt_enumerations_know_the_standard_s_numbers() {
         let known = gbt(name).and_then(|entry| entry.enumeration).expect("an enumeration").entries();
         assert!(known.iter().map(|entry| i64::from(entry.number)).eq(numbers), "{name}");
     }
-    let with_enumeration = NAMES.iter().filter(|(name, _)| gbt(name).is_some_and(|e| e.enumeration.is_some())).count();
+    let with_enumeration =
+        NAMES.iter().filter(|(name, _)| gbt(name).is_some_and(|e| e.enumeration.is_some())).count();
     assert_eq!(with_enumeration, 11);
 }
