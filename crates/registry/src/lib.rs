@@ -1,1 +1,25 @@
-//! stub
+//! Who is who: the vehicles that may connect and the platforms that forward for them.
+//!
+//! The truth are the control objects `<center>/control/<sequence>.json` in the store. Two projections of them serve the program:
+//! a map in memory, which admission asks for every connection ([`Registry::lookup`]), and an SQLite file for people's
+//! questions, which may be deleted at any time and is rebuilt at the next start. Personal fields stand in control objects only
+//! encrypted under the vehicle's data key, so that erasing the key erases them there.
+//!
+//! Deliberately not here: sockets, decisions (they are `policy`'s), object names (they are `store`'s). Start at [`Registry`].
+
+mod control;
+mod error;
+mod import;
+mod password;
+mod projection;
+mod registry;
+#[cfg(test)]
+mod tests;
+mod vehicle;
+
+pub use error::{Error, LineProblem};
+pub use import::{IMPORT_LINES_MAX, parse_csv};
+pub use password::{PASSWORD_LENGTH_MAX, PLATFORM_NAME_LENGTH_MAX};
+pub use policy::{Iccid, RegistryVersion, VehicleFacts, VehicleState};
+pub use registry::{Added, Imported, Registry, World};
+pub use vehicle::{NewVehicle, Platform, Revocation, Vehicle, date};

@@ -1,0 +1,281 @@
+//! Control objects: the registry's changes as they lie in the store, one JSON object each.
+//!
+//! `{"format":1,"sequence":7,"at_us":1767225600000000,"changes":[…]}`. A change carries the whole new state of its vehicle or
+//! platform, so that applying it twice does no harm. Times are microseconds since 1970 in UTC. `personal` is base64 of the
+//! personal fields as JSON, sealed under the vehicle's data key.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use model::{CenterName, Entropy, KeyPeriod, UtcMicros, VehicleId, Vin};
+use serde::{Deserialize, Serialize};
+use store::{DataKey, Keyring};
+
+use crate::Error;
+use crate::vehicle::{Platform, Revocation, Vehicle};
+
+/// The version of the format that this program writes.
+const FORMAT: u32 = 1;
+
+/// A control object.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Control {
+    format: u32,
+    sequence: u64,
+    at_us: i64,
+    changes: Vec<Stored>,
+}
+
+/// A change as it is stored.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "change", rename_all = "snake_case")]
+enum Stored {
+    VehicleAdded(StoredVehicle),
+    VehicleChanged(StoredVehicle),
+    VehicleRestored(StoredVehicle),
+    VehicleRevoked { vehicle: String, key: u32, personal: String },
+    PlatformAdded { platform: String, password_hash: String },
+    PlatformRevoked { platform: String, why: String },
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct StoredVehicle {
+    vehicle: String,
+    key: u32,
+    country: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    maker: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    model: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    public_key: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sold_at_us: Option<i64>,
+    added_at_us: i64,
+    personal: String,
+}
+
+/// The personal fields of a vehicle.
+#[derive(Serialize, Deserialize)]
+struct PersonalVehicle {
+    vin: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    iccid: Option<String>,
+}
+
+/// The personal fields of a revocation: an operator's words may say anything.
+#[derive(Serialize, Deserialize)]
+struct PersonalRevocation {
+    vin: String,
+    why: String,
+}
+
+/// Why a vehicle's new state is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Occasion {
+    Added,
+    Changed,
+    Restored,
+}
+
+/// A change as the projections apply it.
+#[derive(Debug, Clone)]
+pub(crate) enum Change {
+    Vehicle(Occasion, Box<Vehicle>),
+    VehicleRevoked { vin: Vin, id: VehicleId, key: KeyPeriod, revocation: Revocation },
+    PlatformAdded { platform: Platform, password_hash: String },
+    PlatformRevoked { name: String, revocation: Revocation },
+}
+
+/// What sealing and opening personal fields needs.
+pub(crate) struct Vault<'a> {
+    pub(crate) center: &'a CenterName,
+    pub(crate) keyring: &'a Keyring,
+}
+
+impl Control {
+    /// Encodes a control object.
+    ///
+    /// # Errors
+    /// [`Error::Store`] where a vehicle's data key can't be had.
+    pub(crate) fn encode(
+        sequence: u64,
+        at: UtcMicros,
+        changes: &[Change],
+        vault: &Vault<'_>,
+        entropy: &dyn Entropy,
+    ) -> Result<Vec<u8>, Error> {
+        let mut stored = Vec::with_capacity(changes.len());
+        for (index, change) in changes.iter().enumerate() {
+            let context = vault.context(sequence, index);
+            let seal = |key: &DataKey, plain: Vec<u8>| {
+                STANDARD.encode(store::seal_small(key, &context, &plain, entropy))
+            };
+            stored.push(store_change(change, vault, &seal)?);
+        }
+        let control = Self { format: FORMAT, sequence, at_us: at.0, changes: stored };
+        Ok(serde_json::to_vec(&control).expect("a control object has text keys only"))
+    }
+
+    /// Decodes a control object. Changes of vehicles whose data key was destroyed are left out: they were erased.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] where it is not what this program wrote, [`Error::Store`] where the keyring can't be read.
+    pub(crate) fn decode(sequence: u64, bytes: &[u8], vault: &Vault<'_>) -> Result<Vec<Change>, Error> {
+        let damaged = |what: String| Error::Damaged { sequence, what };
+        let control: Self = serde_json::from_slice(bytes).map_err(|error| damaged(error.to_string()))?;
+        if control.format != FORMAT {
+            return Err(damaged(format!("its format is {}, this program knows {FORMAT}", control.format)));
+        }
+        if control.sequence != sequence {
+            return Err(damaged(format!("it says that its number is {}", control.sequence)));
+        }
+        let at = UtcMicros(control.at_us);
+        let mut changes = Vec::with_capacity(control.changes.len());
+        for (index, stored) in control.changes.into_iter().enumerate() {
+            let opener = Opener { vault, sequence, index };
+            changes.extend(load_change(stored, at, &opener)?);
+        }
+        Ok(changes)
+    }
+}
+
+impl Vault<'_> {
+    /// Binds sealed fields to their place, so that none can be moved to another change.
+    fn context(&self, sequence: u64, index: usize) -> Vec<u8> {
+        format!("{}/control/{sequence}/{index}", self.center).into_bytes()
+    }
+}
+
+fn store_change(
+    change: &Change,
+    vault: &Vault<'_>,
+    seal: &dyn Fn(&DataKey, Vec<u8>) -> String,
+) -> Result<Stored, Error> {
+    Ok(match change {
+        Change::Vehicle(occasion, vehicle) => {
+            let key = vault.keyring.key(vehicle.id, vehicle.key)?;
+            let personal = PersonalVehicle {
+                vin: vehicle.vin.to_string(),
+                iccid: vehicle.iccid.map(|iccid| iccid.as_str().to_owned()),
+            };
+            let stored = StoredVehicle {
+                vehicle: vehicle.id.to_string(),
+                key: vehicle.key.0,
+                country: vehicle.country.to_string(),
+                maker: vehicle.maker.clone(),
+                model: vehicle.model.clone(),
+                public_key: vehicle.public_key.clone(),
+                sold_at_us: vehicle.sold_at.map(|at| at.0),
+                added_at_us: vehicle.added_at.0,
+                personal: seal(&key, json(&personal)),
+            };
+            match occasion {
+                Occasion::Added => Stored::VehicleAdded(stored),
+                Occasion::Changed => Stored::VehicleChanged(stored),
+                Occasion::Restored => Stored::VehicleRestored(stored),
+            }
+        }
+        Change::VehicleRevoked { vin, id, key, revocation } => {
+            let personal = PersonalRevocation { vin: vin.to_string(), why: revocation.why.clone() };
+            let sealed = seal(vault.keyring.key(*id, *key)?.as_ref(), json(&personal));
+            Stored::VehicleRevoked { vehicle: id.to_string(), key: key.0, personal: sealed }
+        }
+        Change::PlatformAdded { platform, password_hash } => {
+            Stored::PlatformAdded { platform: platform.name.clone(), password_hash: password_hash.clone() }
+        }
+        Change::PlatformRevoked { name, revocation } => {
+            Stored::PlatformRevoked { platform: name.clone(), why: revocation.why.clone() }
+        }
+    })
+}
+
+fn json(value: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(value).expect("personal fields are texts")
+}
+
+/// Opens the sealed fields of one change.
+struct Opener<'a> {
+    vault: &'a Vault<'a>,
+    sequence: u64,
+    index: usize,
+}
+
+impl Opener<'_> {
+    fn damaged(&self, what: &str) -> Error {
+        Error::Damaged { sequence: self.sequence, what: format!("change {}: {what}", self.index) }
+    }
+
+    /// The personal fields; `None` where their key was destroyed.
+    fn open<T: for<'de> Deserialize<'de>>(
+        &self,
+        id: VehicleId,
+        key: KeyPeriod,
+        sealed: &str,
+    ) -> Result<Option<T>, Error> {
+        let key = match self.vault.keyring.key(id, key) {
+            Ok(key) => key,
+            Err(error) if error.kind() == store::Kind::Missing => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let context = self.vault.context(self.sequence, self.index);
+        let sealed = STANDARD.decode(sealed).map_err(|_| self.damaged("`personal` is no base64"))?;
+        let plain = store::open_small(&key, &context, &sealed)
+            .ok_or_else(|| self.damaged("its personal fields don't open with the vehicle's key"))?;
+        let value = serde_json::from_slice(&plain)
+            .map_err(|_| self.damaged("its personal fields are not what they should be"))?;
+        Ok(Some(value))
+    }
+
+    /// Reads a name; the error leaves out its text.
+    fn read<T: std::str::FromStr>(&self, what: &str, text: &str) -> Result<T, Error> {
+        text.parse().map_err(|_| self.damaged(&format!("`{what}` breaks its rule")))
+    }
+}
+
+fn load_change(stored: Stored, at: UtcMicros, opener: &Opener<'_>) -> Result<Option<Change>, Error> {
+    match stored {
+        Stored::VehicleAdded(vehicle) => load_vehicle(Occasion::Added, vehicle, opener),
+        Stored::VehicleChanged(vehicle) => load_vehicle(Occasion::Changed, vehicle, opener),
+        Stored::VehicleRestored(vehicle) => load_vehicle(Occasion::Restored, vehicle, opener),
+        Stored::VehicleRevoked { vehicle, key, personal } => {
+            let (id, key) = (opener.read("vehicle", &vehicle)?, KeyPeriod(key));
+            let Some(personal) = opener.open::<PersonalRevocation>(id, key, &personal)? else {
+                return Ok(None);
+            };
+            let vin = opener.read("vin", &personal.vin)?;
+            let revocation = Revocation { at, why: personal.why };
+            Ok(Some(Change::VehicleRevoked { vin, id, key, revocation }))
+        }
+        Stored::PlatformAdded { platform, password_hash } => {
+            let platform = Platform { name: platform, added_at: at, revoked: None };
+            Ok(Some(Change::PlatformAdded { platform, password_hash }))
+        }
+        Stored::PlatformRevoked { platform, why } => {
+            Ok(Some(Change::PlatformRevoked { name: platform, revocation: Revocation { at, why } }))
+        }
+    }
+}
+
+fn load_vehicle(
+    occasion: Occasion,
+    stored: StoredVehicle,
+    opener: &Opener<'_>,
+) -> Result<Option<Change>, Error> {
+    let (id, key) = (opener.read("vehicle", &stored.vehicle)?, KeyPeriod(stored.key));
+    let Some(personal) = opener.open::<PersonalVehicle>(id, key, &stored.personal)? else { return Ok(None) };
+    let iccid = personal.iccid.map(|iccid| opener.read("iccid", &iccid)).transpose()?;
+    let vehicle = Vehicle {
+        vin: opener.read("vin", &personal.vin)?,
+        id,
+        key,
+        country: opener.read("country", &stored.country)?,
+        maker: stored.maker,
+        model: stored.model,
+        iccid,
+        public_key: stored.public_key,
+        sold_at: stored.sold_at_us.map(UtcMicros),
+        added_at: UtcMicros(stored.added_at_us),
+        revoked: None,
+    };
+    Ok(Some(Change::Vehicle(occasion, Box::new(vehicle))))
+}

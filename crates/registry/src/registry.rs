@@ -1,0 +1,422 @@
+//! The registry as one thing: the control objects and their two projections.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use model::{Clock, Entropy, KeyPeriod, VehicleId, Vin};
+use parking_lot::{Mutex, RwLock};
+use policy::{RegistryVersion, VehicleFacts, VehicleState};
+use store::{Created, Keyring, Names, Objects};
+
+use crate::control::{Change, Control, Occasion, Vault};
+use crate::import::{Problems, parse_csv};
+use crate::projection::Projection;
+use crate::vehicle::{NewVehicle, Platform, Revocation, Vehicle};
+use crate::{Error, password};
+
+/// The longest reason of a revocation: a sentence or two.
+const WHY_LENGTH_MAX: usize = 500;
+
+/// What the registry takes from the outside world.
+#[derive(Clone)]
+pub struct World {
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness for pseudonyms and salts.
+    pub entropy: Arc<dyn Entropy>,
+}
+
+/// Vehicles and platforms. Shared by all connections; its calls block on the disk, but for [`Registry::lookup`],
+/// [`Registry::look`] and [`Registry::version`], which read memory.
+pub struct Registry {
+    objects: Objects,
+    names: Names,
+    keyring: Keyring,
+    world: World,
+    /// What admission reads. Written for an instant, after a change is durable.
+    fast: RwLock<Fast>,
+    /// Held from the first look at the old state until the change is applied: one change at a time.
+    projection: Mutex<Projection>,
+    /// One password is verified at a time: each takes 19 MiB, and strangers may try as many as they like.
+    verifying: Mutex<()>,
+}
+
+#[derive(Default)]
+struct Fast {
+    version: RegistryVersion,
+    vehicles: HashMap<Vin, Arc<VehicleFacts>>,
+    /// Password hashes of the platforms that may log in.
+    platforms: HashMap<String, String>,
+}
+
+/// A vehicle was registered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Added {
+    /// It, as registered.
+    pub vehicle: Vehicle,
+    /// Whether it had been revoked and may connect again.
+    pub restored: bool,
+    /// The state of the registry from then on.
+    pub version: RegistryVersion,
+}
+
+/// What an import did. Importing the same file again changes nothing and says so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Imported {
+    /// Vehicles that are new.
+    pub added: usize,
+    /// Vehicles whose details are others now.
+    pub changed: usize,
+    /// Vehicles that were registered just so.
+    pub unchanged: usize,
+    /// Vehicles that are revoked and stay so; `vehicle add` would restore one.
+    pub revoked: usize,
+    /// The state of the registry from then on.
+    pub version: RegistryVersion,
+}
+
+impl Registry {
+    /// Opens the registry over the control objects of the center that `names` belongs to; `file` is its SQLite projection,
+    /// which is made where it is missing or can't be used. Its folder must exist.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] where a control object is missing or not what was written, [`Error::Store`], [`Error::Projection`].
+    pub fn open(
+        file: &Path,
+        objects: Objects,
+        names: Names,
+        keyring: Keyring,
+        world: World,
+    ) -> Result<Self, Error> {
+        let listed = objects.list(&names.controls())?;
+        let newest =
+            listed.iter().filter_map(|meta| names.control_sequence(&meta.location)).max().unwrap_or(0);
+        let projection = Projection::open(file, names.center(), newest)?;
+        let registry = Self {
+            objects,
+            names,
+            keyring,
+            world,
+            fast: RwLock::default(),
+            projection: Mutex::new(projection),
+            verifying: Mutex::new(()),
+        };
+        registry.load(newest)?;
+        Ok(registry)
+    }
+
+    /// What admission needs of a VIN; `None` for a stranger. One hash and a read lock.
+    pub fn lookup(&self, vin: &Vin) -> Option<Arc<VehicleFacts>> {
+        self.fast.read().vehicles.get(vin).map(Arc::clone)
+    }
+
+    /// As [`Registry::lookup`], with the state of the registry that it is true of.
+    pub fn look(&self, vin: &Vin) -> (RegistryVersion, Option<Arc<VehicleFacts>>) {
+        let fast = self.fast.read();
+        (fast.version, fast.vehicles.get(vin).map(Arc::clone))
+    }
+
+    /// The state of the registry: the number of the last change.
+    pub fn version(&self) -> RegistryVersion {
+        self.fast.read().version
+    }
+
+    /// Registers a vehicle, or restores a revoked one with the details given. Durable when it returns.
+    ///
+    /// # Errors
+    /// [`Error::AlreadyRegistered`], [`Error::CountryDiffers`], [`Error::Field`], or the store's.
+    pub fn add(&self, new: &NewVehicle) -> Result<Added, Error> {
+        new.check()?;
+        let mut projection = self.begin()?;
+        let (vehicle, restored) = match projection.vehicle(&new.vin)? {
+            Some(known) if known.state() == VehicleState::Active => {
+                return Err(Error::AlreadyRegistered { id: known.id });
+            }
+            Some(known) if known.country != new.country => {
+                return Err(Error::CountryDiffers { registered: known.country });
+            }
+            Some(known) => (merge(&known, new), true),
+            None => (self.draw(new), false),
+        };
+        self.keyring.create(vehicle.id, vehicle.key)?;
+        let occasion = if restored { Occasion::Restored } else { Occasion::Added };
+        let version =
+            self.record(&mut projection, vec![Change::Vehicle(occasion, Box::new(vehicle.clone()))])?;
+        Ok(Added { vehicle, restored, version })
+    }
+
+    /// Registers the vehicles of a CSV file (see [`parse_csv`]), all or none, as one change. Known ones get the details that
+    /// the file has; an empty field leaves what is known. Revoked ones stay as they are.
+    ///
+    /// # Errors
+    /// [`Error::Import`] with the wrong lines, or the store's.
+    pub fn import(&self, csv: &[u8]) -> Result<Imported, Error> {
+        let lines = parse_csv(csv)?;
+        let mut projection = self.begin()?;
+        let mut imported = Imported::default();
+        let mut problems = Problems::default();
+        let mut changes = Vec::new();
+        for (line, new) in &lines {
+            match projection.vehicle(&new.vin)? {
+                None => {
+                    imported.added += 1;
+                    changes.push(Change::Vehicle(Occasion::Added, Box::new(self.draw(new))));
+                }
+                Some(known) if known.country != new.country => {
+                    problems.push(*line, Error::CountryDiffers { registered: known.country }.to_string());
+                }
+                Some(known) if known.state() == VehicleState::Revoked => imported.revoked += 1,
+                Some(known) => {
+                    let merged = merge(&known, new);
+                    if merged == known {
+                        imported.unchanged += 1;
+                    } else {
+                        imported.changed += 1;
+                        changes.push(Change::Vehicle(Occasion::Changed, Box::new(merged)));
+                    }
+                }
+            }
+        }
+        problems.into_result()?;
+        imported.version = if changes.is_empty() {
+            self.version()
+        } else {
+            let keys: Vec<(VehicleId, KeyPeriod)> = changes.iter().filter_map(new_key).collect();
+            self.keyring.create_many(&keys)?;
+            self.record(&mut projection, changes)?
+        };
+        Ok(imported)
+    }
+
+    /// Withdraws a vehicle. Durable when it returns; the caller raises the journal's barrier to the version returned, after
+    /// which nothing of the vehicle is stored.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchVehicle`], [`Error::AlreadyRevoked`], [`Error::Field`], or the store's.
+    pub fn revoke(&self, vin: &Vin, why: &str) -> Result<RegistryVersion, Error> {
+        check_why(why)?;
+        let mut projection = self.begin()?;
+        let known = projection.vehicle(vin)?.ok_or(Error::NoSuchVehicle)?;
+        if let Some(revocation) = known.revoked {
+            return Err(Error::AlreadyRevoked { at: revocation.at });
+        }
+        let revocation = Revocation { at: self.world.clock.now(), why: why.to_owned() };
+        let change = Change::VehicleRevoked { vin: known.vin, id: known.id, key: known.key, revocation };
+        self.record(&mut projection, vec![change])
+    }
+
+    /// Up to `limit` vehicles in the order of their VINs, those after `after`.
+    ///
+    /// # Errors
+    /// [`Error::Projection`].
+    pub fn list(&self, after: Option<&Vin>, limit: usize) -> Result<Vec<Vehicle>, Error> {
+        self.projection.lock().vehicles(after, limit)
+    }
+
+    /// The vehicle of a VIN; `None` for a stranger.
+    ///
+    /// # Errors
+    /// [`Error::Projection`].
+    pub fn show(&self, vin: &Vin) -> Result<Option<Vehicle>, Error> {
+        self.projection.lock().vehicle(vin)
+    }
+
+    /// The vehicle of a pseudonym.
+    ///
+    /// # Errors
+    /// [`Error::Projection`].
+    pub fn show_id(&self, id: VehicleId) -> Result<Option<Vehicle>, Error> {
+        self.projection.lock().vehicle_by_id(id)
+    }
+
+    /// How many vehicles there are, and how many of them are revoked.
+    ///
+    /// # Errors
+    /// [`Error::Projection`].
+    pub fn counts(&self) -> Result<(u64, u64), Error> {
+        self.projection.lock().vehicle_counts()
+    }
+
+    /// Registers a platform with its password (8 to 20 visible ASCII characters). Durable when it returns.
+    ///
+    /// # Errors
+    /// [`Error::PlatformExists`], [`Error::Field`], or the store's.
+    pub fn platform_add(&self, name: &str, password: &str) -> Result<RegistryVersion, Error> {
+        password::check_name(name)?;
+        let password_hash = password::hash(password, &*self.world.entropy)?;
+        let mut projection = self.begin()?;
+        if projection.platforms()?.iter().any(|(platform, _)| platform.name == name) {
+            return Err(Error::PlatformExists);
+        }
+        let platform = Platform { name: name.to_owned(), added_at: self.world.clock.now(), revoked: None };
+        self.record(&mut projection, vec![Change::PlatformAdded { platform, password_hash }])
+    }
+
+    /// Whether a platform of this name may log in with this password. Takes some 20 ms and 19 MiB, one call at a time, so
+    /// call it from a thread that may block.
+    pub fn platform_verify(&self, name: &[u8], password: &[u8]) -> bool {
+        let name = std::str::from_utf8(name).ok();
+        let hash = name.and_then(|name| self.fast.read().platforms.get(name).cloned());
+        let _one_at_a_time = self.verifying.lock();
+        password::verify(password, hash.as_deref())
+    }
+
+    /// Withdraws a platform's account. Durable when it returns.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchPlatform`], [`Error::AlreadyRevoked`], [`Error::Field`], or the store's.
+    pub fn platform_revoke(&self, name: &str, why: &str) -> Result<RegistryVersion, Error> {
+        check_why(why)?;
+        let mut projection = self.begin()?;
+        let platforms = projection.platforms()?;
+        let known = platforms.into_iter().find(|(platform, _)| platform.name == name);
+        let (known, _) = known.ok_or(Error::NoSuchPlatform)?;
+        if let Some(revocation) = known.revoked {
+            return Err(Error::AlreadyRevoked { at: revocation.at });
+        }
+        let revocation = Revocation { at: self.world.clock.now(), why: why.to_owned() };
+        let change = Change::PlatformRevoked { name: known.name, revocation };
+        self.record(&mut projection, vec![change])
+    }
+
+    /// All platforms, in the order of their names.
+    ///
+    /// # Errors
+    /// [`Error::Projection`].
+    pub fn platforms(&self) -> Result<Vec<Platform>, Error> {
+        Ok(self.projection.lock().platforms()?.into_iter().map(|(platform, _)| platform).collect())
+    }
+
+    /// Brings the projection up to the store's newest change and fills the memory from it.
+    fn load(&self, newest: u64) -> Result<(), Error> {
+        let mut projection = self.projection.lock();
+        while projection.applied() < newest {
+            let sequence = projection.applied() + 1;
+            let Some(changes) = self.read(sequence)? else {
+                let what = format!("it is missing, while there is a change {newest}");
+                return Err(Error::Damaged { sequence, what });
+            };
+            projection.apply(sequence, &changes)?;
+        }
+        let mut fast = Fast { version: RegistryVersion(projection.applied()), ..Fast::default() };
+        projection.for_each_vehicle(|vehicle| {
+            fast.vehicles.insert(vehicle.vin, Arc::new(vehicle.facts()));
+        })?;
+        for (platform, hash) in projection.platforms()? {
+            if platform.revoked.is_none() {
+                fast.platforms.insert(platform.name, hash);
+            }
+        }
+        *self.fast.write() = fast;
+        Ok(())
+    }
+
+    /// Starts a change: what is in the store and not yet applied (a put whose answer was lost, a failed SQLite write) is
+    /// applied first.
+    fn begin(&self) -> Result<parking_lot::MutexGuard<'_, Projection>, Error> {
+        let mut projection = self.projection.lock();
+        loop {
+            let sequence = projection.applied() + 1;
+            let Some(changes) = self.read(sequence)? else { return Ok(projection) };
+            self.fast.write().apply(sequence, &changes);
+            projection.apply(sequence, &changes)?;
+        }
+    }
+
+    /// Makes changes durable, then applies them: to the memory first, because a revocation must hold even if SQLite fails.
+    fn record(&self, projection: &mut Projection, changes: Vec<Change>) -> Result<RegistryVersion, Error> {
+        let sequence = projection.applied() + 1;
+        let at = self.world.clock.now();
+        let bytes = Control::encode(sequence, at, &changes, &self.vault(), &*self.world.entropy)?;
+        match self.objects.create(&self.names.control(sequence), bytes)? {
+            Created::New => {}
+            Created::Exists => {
+                let what =
+                    "somebody else wrote it meanwhile; only one process may change a registry".to_owned();
+                return Err(Error::Damaged { sequence, what });
+            }
+        }
+        self.fast.write().apply(sequence, &changes);
+        projection.apply(sequence, &changes)?;
+        Ok(RegistryVersion(sequence))
+    }
+
+    fn read(&self, sequence: u64) -> Result<Option<Vec<Change>>, Error> {
+        let Some(bytes) = self.objects.read(&self.names.control(sequence))? else { return Ok(None) };
+        Control::decode(sequence, &bytes, &self.vault()).map(Some)
+    }
+
+    fn vault(&self) -> Vault<'_> {
+        Vault { center: self.names.center(), keyring: &self.keyring }
+    }
+
+    /// A new vehicle with a pseudonym of its own.
+    fn draw(&self, new: &NewVehicle) -> Vehicle {
+        Vehicle {
+            vin: new.vin,
+            id: VehicleId::draw(&*self.world.entropy),
+            key: KeyPeriod(0),
+            country: new.country,
+            maker: new.maker.clone(),
+            model: new.model.clone(),
+            iccid: new.iccid,
+            public_key: new.public_key.clone(),
+            sold_at: new.sold_at,
+            added_at: self.world.clock.now(),
+            revoked: None,
+        }
+    }
+}
+
+impl Fast {
+    fn apply(&mut self, sequence: u64, changes: &[Change]) {
+        for change in changes {
+            match change {
+                Change::Vehicle(_, vehicle) => {
+                    self.vehicles.insert(vehicle.vin, Arc::new(vehicle.facts()));
+                }
+                Change::VehicleRevoked { vin, .. } => {
+                    if let Some(facts) = self.vehicles.get_mut(vin) {
+                        Arc::make_mut(facts).state = VehicleState::Revoked;
+                    }
+                }
+                Change::PlatformAdded { platform, password_hash } => {
+                    self.platforms.insert(platform.name.clone(), password_hash.clone());
+                }
+                Change::PlatformRevoked { name, .. } => {
+                    self.platforms.remove(name);
+                }
+            }
+        }
+        self.version = self.version.max(RegistryVersion(sequence));
+    }
+}
+
+/// What is known of a vehicle with the filled fields of `new` over it; active.
+fn merge(known: &Vehicle, new: &NewVehicle) -> Vehicle {
+    let text = |new: &str, known: &str| if new.is_empty() { known.to_owned() } else { new.to_owned() };
+    Vehicle {
+        maker: text(&new.maker, &known.maker),
+        model: text(&new.model, &known.model),
+        iccid: new.iccid.or(known.iccid),
+        public_key: new.public_key.clone().or_else(|| known.public_key.clone()),
+        sold_at: new.sold_at.or(known.sold_at),
+        revoked: None,
+        ..known.clone()
+    }
+}
+
+fn new_key(change: &Change) -> Option<(VehicleId, KeyPeriod)> {
+    match change {
+        Change::Vehicle(Occasion::Added, vehicle) => Some((vehicle.id, vehicle.key)),
+        _ => None,
+    }
+}
+
+fn check_why(why: &str) -> Result<(), Error> {
+    if why.trim().is_empty() || why.len() > WHY_LENGTH_MAX || why.chars().any(char::is_control) {
+        return Err(Error::Field { field: "why", rule: "a reason of at most 500 bytes on one line" });
+    }
+    Ok(())
+}
