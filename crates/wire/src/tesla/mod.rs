@@ -7,8 +7,11 @@
 pub mod certificate;
 mod decode;
 pub mod envelope;
+mod notice;
 pub mod payload;
+mod reading;
 mod session;
+mod text;
 
 pub use certificate::{CertificateFacts, CertificateRefusal, DeviceType, Identity, Issuer};
 pub use decode::{CLOCK_AHEAD_TOLERANCE, decode};
