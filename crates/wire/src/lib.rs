@@ -4,8 +4,10 @@
 pub mod catalogue;
 mod error;
 pub mod gbt32960;
+mod hexadecimal;
 pub mod reader;
 pub mod tesla;
 pub mod websocket;
 
 pub use error::Malformed;
+use hexadecimal::hex;

@@ -6,6 +6,7 @@
 
 pub mod certificate;
 mod decode;
+mod describe;
 pub mod envelope;
 mod notice;
 pub mod payload;
@@ -15,6 +16,7 @@ mod text;
 
 pub use certificate::{CertificateFacts, CertificateRefusal, DeviceType, Identity, Issuer};
 pub use decode::{CLOCK_AHEAD_TOLERANCE, decode};
+pub use describe::describe;
 pub use envelope::{Envelope, Message, Stream, encode_ack, encode_error, encode_stream};
 pub use payload::Topic;
 pub use session::{Action, Outcome, Session, Verdict};
