@@ -3,7 +3,9 @@
 //! The program reads its settings, puts the rooms together ([`cli`] for a command, `assemble` for the serving center) and runs.
 //! Not here: parsing of vehicles' bytes, decisions, object names.
 
+mod center;
 mod cli;
+mod pki;
 mod settings;
 mod world;
 

@@ -3,6 +3,7 @@
 mod bench;
 mod decode;
 mod demo;
+mod init;
 mod serve;
 mod sim;
 
@@ -23,6 +24,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Init(init::Init),
     Serve(serve::Serve),
     Demo(demo::Demo),
     Sim(sim::Sim),
@@ -74,6 +76,7 @@ pub(crate) fn main(world: &World) -> ExitCode {
 
 fn run(command: Command, world: &World) -> anyhow::Result<()> {
     match command {
+        Command::Init(init) => init.run(world),
         Command::Serve(serve) => serve.run(world),
         Command::Demo(demo) => demo.run(world),
         Command::Sim(sim) => sim.run(world),

@@ -19,8 +19,8 @@ use table::{SECTIONS, SETTINGS, Setting};
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Settings {
-    pub(crate) store: Store,
-    pub(crate) journal: Journal,
+    pub(crate) store: store::Settings,
+    pub(crate) journal: store::JournalSettings,
     pub(crate) tesla: Tesla,
     pub(crate) gbt32960: Gbt32960,
     pub(crate) http: Listener,
@@ -30,35 +30,6 @@ pub(crate) struct Settings {
     pub(crate) lake: Lake,
     pub(crate) egress: Egress,
     pub(crate) limits: Limits,
-}
-
-/// `[store]`
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Store {
-    pub(crate) url: String,
-    pub(crate) batch_bytes_max: u64,
-    pub(crate) batch_age_ms_max: u64,
-}
-
-/// `[journal]`
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Journal {
-    pub(crate) dir: PathBuf,
-    pub(crate) ack: Ack,
-    pub(crate) commit_interval_ms_min: u64,
-    pub(crate) bytes_max: u64,
-}
-
-/// When a vehicle gets its acknowledgement.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Ack {
-    /// When the frame is durable in the journal.
-    Journal,
-    /// When the frame's batch is durable in the store.
-    Object,
 }
 
 /// `[tesla]`
@@ -273,7 +244,7 @@ impl Settings {
         if self.store.url.strip_prefix("file:").is_none_or(str::is_empty) {
             return wrong("store.url: \"file:\" and a folder, such as \"file:store\"");
         }
-        if self.journal.ack == Ack::Object {
+        if self.journal.ack == store::Ack::Object {
             return wrong("journal.ack: this release acknowledges from the \"journal\" only");
         }
         if self.peer.ack_centers != 1 {

@@ -1,4 +1,6 @@
-use super::{Ack, SECTIONS, SETTINGS, Settings, written};
+use store::Ack;
+
+use super::{SECTIONS, SETTINGS, Settings, written};
 
 fn read(text: &str) -> Result<Settings, String> {
     Settings::read(text, "domicile.toml", &|_| None).map_err(|error| error.to_string())

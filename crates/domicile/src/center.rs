@@ -1,0 +1,311 @@
+//! A center's folder: what lies in it, who may read it, and its genesis.
+//!
+//! `genesis.json` says which country, cluster and center the folder is. It stands in the store, under the center's name, and
+//! beside it in the folder itself, so that a store that is not there (a disk not mounted) is told apart from a new one.
+
+use std::fs::{DirBuilder, File};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use model::{CenterName, Country, GatewayName, UtcMicros};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use store::{Created, Identity, Names, Objects};
+
+use crate::pki::{self, Authority, PkiError};
+use crate::settings::{self, Settings, SettingsError};
+use crate::world::World;
+
+/// The version of the genesis document that this program writes.
+const GENESIS_FORMAT: u32 = 1;
+/// The gateway that a center's own program is.
+const GATEWAY: &str = "gw";
+
+/// Why a center's folder can't be made or opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub(crate) enum CenterError {
+    #[error("{} exists and is not empty; a center's folder is made once, give another --dir", .0.display())]
+    Exists(PathBuf),
+    #[error("{} is no center's folder; `domicile init --country CN --center NAME --dir {}` makes one", .0.display(), .0.display())]
+    Missing(PathBuf),
+    #[error("{} may be read by others (mode {mode:o}); it holds keys: chmod {wanted:o} {}", path.display(), path.display())]
+    Permissions { path: PathBuf, mode: u32, wanted: u32 },
+    #[error("{}: {source}", path.display())]
+    File { path: PathBuf, source: std::io::Error },
+    #[error("{}: {what}", path.display())]
+    Genesis { path: PathBuf, what: String },
+    #[error("the store {} has no genesis of center {center}: is its disk mounted? If it is lost, restore it from a backup", store.display())]
+    StoreMissing { store: PathBuf, center: CenterName },
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    #[error(transparent)]
+    Pki(#[from] PkiError),
+    #[error(transparent)]
+    Store(#[from] store::Error),
+}
+
+/// What a center was born as. It never changes. Unsigned in this release.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Genesis {
+    format: u32,
+    country: String,
+    /// The cluster's random id: 32 hex digits.
+    pub(crate) cluster: String,
+    center: String,
+    /// Where the center stands, in the operator's words; empty where it was not said.
+    pub(crate) site: String,
+    /// RFC 3339, UTC.
+    pub(crate) created_at: String,
+    /// SHA-256 of the authorities' certificates (DER), as hex digits.
+    pub(crate) server_ca_sha256: String,
+    pub(crate) vehicle_ca_sha256: String,
+}
+
+impl Genesis {
+    /// The country that the cluster belongs to.
+    pub(crate) fn country(&self) -> Country {
+        self.country.parse().expect("a genesis is checked when it is read")
+    }
+
+    /// The center's name.
+    pub(crate) fn center(&self) -> CenterName {
+        self.center.parse().expect("a genesis is checked when it is read")
+    }
+}
+
+/// What a new center is to be.
+#[derive(Debug, Clone)]
+pub(crate) struct NewCenter {
+    pub(crate) country: Country,
+    pub(crate) center: CenterName,
+    pub(crate) site: String,
+    /// Host names and addresses that vehicles reach it by, beside this machine's own.
+    pub(crate) hosts: Vec<String>,
+}
+
+/// An opened center's folder.
+#[derive(Debug, Clone)]
+pub(crate) struct Center {
+    pub(crate) folder: PathBuf,
+    pub(crate) genesis: Genesis,
+    pub(crate) settings: Settings,
+}
+
+impl Center {
+    /// Makes a center's folder with keys, certificates, settings and genesis. The genesis in the folder is written last: a folder
+    /// without it is not a center's.
+    pub(crate) fn create(folder: &Path, new: &NewCenter, world: &World) -> Result<Self, CenterError> {
+        let is_empty = |folder: &Path| folder.read_dir().is_ok_and(|mut entries| entries.next().is_none());
+        if folder.exists() && !is_empty(folder) {
+            return Err(CenterError::Exists(folder.to_owned()));
+        }
+        for name in ["", "keys", "pki", "policy", "registry", "run"] {
+            make_folder(&folder.join(name))?;
+        }
+        let now = world.clock.now();
+        let identity = Identity::generate();
+        pki::write_new(&folder.join("keys/center.age"), identity.to_text().as_bytes(), 0o600)?;
+        let (server_ca, vehicle_ca) = make_certificates(folder, &new.hosts, now)?;
+        let path = folder.join("domicile.toml");
+        pki::write_new(&path, settings::written().as_bytes(), 0o600)?;
+        let mut cluster = [0_u8; 16];
+        world.entropy.fill(&mut cluster);
+        let genesis = Genesis {
+            format: GENESIS_FORMAT,
+            country: new.country.to_string(),
+            cluster: hex(&cluster),
+            center: new.center.to_string(),
+            site: new.site.clone(),
+            created_at: now.to_string(),
+            server_ca_sha256: fingerprint(&server_ca.certificate)?,
+            vehicle_ca_sha256: fingerprint(&vehicle_ca.certificate)?,
+        };
+        let settings = Settings::load(folder, &*world.environment)?;
+        let text = genesis.to_text();
+        let store = settings.store_folder(folder);
+        let name = Names::new(new.center.clone()).genesis();
+        match Objects::local(&store)?.create(&name, text.clone().into_bytes())? {
+            Created::New => {}
+            Created::Exists => return Err(CenterError::Exists(store)),
+        }
+        pki::write_new(&folder.join("genesis.json"), text.as_bytes(), 0o600)?;
+        Ok(Self { folder: folder.to_owned(), genesis, settings })
+    }
+
+    /// Opens a center's folder: checks who may read it, reads its genesis and settings. Doesn't touch the store.
+    pub(crate) fn open(folder: &Path, world: &World) -> Result<Self, CenterError> {
+        let path = folder.join("genesis.json");
+        if !path.exists() {
+            return Err(CenterError::Missing(folder.to_owned()));
+        }
+        for (path, wanted) in Self::private(folder) {
+            check_private(&path, wanted)?;
+        }
+        let text = std::fs::read_to_string(&path).map_err(file_error(&path))?;
+        let genesis = Genesis::parse(&text).map_err(|what| CenterError::Genesis { path, what })?;
+        let settings = Settings::load(folder, &*world.environment)?;
+        Ok(Self { folder: folder.to_owned(), genesis, settings })
+    }
+
+    /// What nobody else may read, with the mode that it should have.
+    pub(crate) fn private(folder: &Path) -> Vec<(PathBuf, u32)> {
+        let mut paths = vec![(folder.to_owned(), 0o700)];
+        for name in ["keys/center.age", "pki/server-ca.key", "pki/vehicle-ca.key", "pki/server.key"] {
+            paths.push((folder.join(name), 0o600));
+        }
+        paths
+    }
+
+    /// The names of the center's objects.
+    pub(crate) fn names(&self) -> Names {
+        Names::new(self.genesis.center())
+    }
+
+    /// The gateway that this program is.
+    pub(crate) fn gateway(&self) -> GatewayName {
+        GATEWAY.parse().expect("a constant name that follows its rule")
+    }
+
+    /// The identity that the keyring is wrapped for.
+    pub(crate) fn identity(&self) -> Result<Identity, CenterError> {
+        let path = self.folder.join("keys/center.age");
+        let text = std::fs::read_to_string(&path).map_err(file_error(&path))?;
+        Ok(Identity::parse(&text)?)
+    }
+
+    /// Holds the store's genesis against the folder's.
+    pub(crate) fn check_store(&self, objects: &Objects) -> Result<(), CenterError> {
+        let name = self.names().genesis();
+        let store = self.settings.store_folder(&self.folder);
+        let Some(bytes) = objects.read(&name)? else {
+            return Err(CenterError::StoreMissing { store, center: self.genesis.center() });
+        };
+        if bytes != self.genesis.to_text().as_bytes() {
+            let what =
+                "the store's genesis is another than the folder's: the store belongs to another center"
+                    .to_owned();
+            return Err(CenterError::Genesis { path: store, what });
+        }
+        Ok(())
+    }
+
+    /// The authority for vehicles.
+    pub(crate) fn vehicle_authority(&self) -> Result<Authority, PkiError> {
+        let pki = self.folder.join("pki");
+        Authority::open(&pki.join("vehicle-ca.pem"), &pki.join("vehicle-ca.key"))
+    }
+
+    /// The certificate that vehicles verify this center's server with, as PEM.
+    pub(crate) fn server_ca(&self) -> Result<String, CenterError> {
+        let path = self.folder.join("pki/server-ca.pem");
+        std::fs::read_to_string(&path).map_err(file_error(&path))
+    }
+
+    /// Renews the server's certificate from the center's own authority when it is about to expire, for the same names. Gives
+    /// whether it did. A certificate that the operator has put elsewhere is the operator's to renew.
+    pub(crate) fn renew_server_certificate(&self, now: UtcMicros) -> Result<bool, PkiError> {
+        let pki = self.folder.join("pki");
+        let (certificate, key) = (pki.join("server.pem"), pki.join("server.key"));
+        if self.folder.join(&self.settings.tesla.certificate) != certificate {
+            return Ok(false);
+        }
+        let (expires, hosts) = pki::inspect_file(&certificate)?;
+        if expires > now.plus_micros(pki::RENEWAL_DAYS * UtcMicros::PER_DAY) {
+            return Ok(false);
+        }
+        let authority = Authority::open(&pki.join("server-ca.pem"), &pki.join("server-ca.key"))?;
+        authority.server(&hosts, now)?.replace(&certificate, &key)?;
+        Ok(true)
+    }
+
+    /// Where the running center listens for commands.
+    pub(crate) fn socket(folder: &Path) -> PathBuf {
+        folder.join("run/domicile.sock")
+    }
+}
+
+impl Genesis {
+    fn to_text(&self) -> String {
+        let mut text = serde_json::to_string_pretty(self).expect("a genesis is texts and a number");
+        text.push('\n');
+        text
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let genesis: Self = serde_json::from_str(text).map_err(|error| error.to_string())?;
+        if genesis.format != GENESIS_FORMAT {
+            return Err(format!("its format is {}, this program knows {GENESIS_FORMAT}", genesis.format));
+        }
+        genesis.country.parse::<Country>().map_err(|error| error.to_string())?;
+        genesis.center.parse::<CenterName>().map_err(|error| error.to_string())?;
+        Ok(genesis)
+    }
+}
+
+fn make_certificates(
+    folder: &Path,
+    hosts: &[String],
+    now: UtcMicros,
+) -> Result<(pki::Issued, pki::Issued), CenterError> {
+    let pki = folder.join("pki");
+    let server_ca = pki::new_server_authority(now)?;
+    server_ca.write(&pki.join("server-ca.pem"), &pki.join("server-ca.key"))?;
+    let vehicle_ca = pki::new_vehicle_authority(now)?;
+    vehicle_ca.write(&pki.join("vehicle-ca.pem"), &pki.join("vehicle-ca.key"))?;
+    let authority = Authority::from_pem(&server_ca.certificate, &server_ca.key)?;
+    let server = authority.server(&host_names(hosts), now)?;
+    server.write(&pki.join("server.pem"), &pki.join("server.key"))?;
+    Ok((server_ca, vehicle_ca))
+}
+
+/// The names that the server's certificate is for: those given, this machine's, and loopback.
+fn host_names(given: &[String]) -> Vec<String> {
+    let own = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let loopback = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
+    let mut names: Vec<String> = Vec::new();
+    for name in given.iter().cloned().chain(Some(own).filter(|own| is_host_name(own))).chain(loopback) {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
+}
+
+/// A machine may be called what no certificate can say.
+fn is_host_name(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.'))
+}
+
+fn make_folder(path: &Path) -> Result<(), CenterError> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(file_error(path))?;
+    // A folder that was there before keeps its mode when it is made again.
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700)).map_err(file_error(path))?;
+    File::open(path).and_then(|folder| folder.sync_all()).map_err(file_error(path))
+}
+
+fn check_private(path: &Path, wanted: u32) -> Result<(), CenterError> {
+    let mode = path.metadata().map_err(file_error(path))?.permissions().mode() & 0o777;
+    if mode & 0o077 != 0 {
+        return Err(CenterError::Permissions { path: path.to_owned(), mode, wanted });
+    }
+    Ok(())
+}
+
+fn fingerprint(pem: &str) -> Result<String, CenterError> {
+    let unreadable = || PkiError::Unreadable { what: "the authority".to_owned() };
+    let (_, pem) = x509_parser::pem::parse_x509_pem(pem.as_bytes()).map_err(|_| unreadable())?;
+    Ok(hex(&Sha256::digest(&pem.contents)))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn file_error(path: &Path) -> impl Fn(std::io::Error) -> CenterError {
+    move |source| CenterError::File { path: path.to_owned(), source }
+}
+
+#[cfg(test)]
+#[path = "center_tests.rs"]
+mod tests;

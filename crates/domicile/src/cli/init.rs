@@ -1,0 +1,42 @@
+//! `domicile init`: makes a center's folder.
+
+use model::{CenterName, Country};
+
+use super::Folder;
+use crate::center::{Center, NewCenter};
+use crate::world::World;
+
+/// Make a data center's folder: keys, certificates, settings
+#[derive(clap::Args)]
+pub(crate) struct Init {
+    /// The country that the center belongs to, by its ISO 3166-1 code, such as CN; it can't be changed later
+    #[arg(long)]
+    country: Country,
+    /// The center's name, such as shanghai-1; it can't be changed later
+    #[arg(long)]
+    center: CenterName,
+    /// Where it stands, in your words
+    #[arg(long, default_value = "")]
+    site: String,
+    /// A host name or address that vehicles reach it by (repeat for more); this machine's name and loopback are in any case
+    #[arg(long = "host", value_name = "HOST")]
+    hosts: Vec<String>,
+    #[command(flatten)]
+    folder: Folder,
+}
+
+impl Init {
+    pub(crate) fn run(self, world: &World) -> anyhow::Result<()> {
+        let folder = self.folder.path(world);
+        let new =
+            NewCenter { country: self.country, center: self.center, site: self.site, hosts: self.hosts };
+        let center = Center::create(&folder, &new, world)?;
+        let dir = folder.display();
+        println!("Center {} of {} lies in {dir}.", center.genesis.center(), center.genesis.country());
+        println!(
+            "Settings: {dir}/domicile.toml. Keys: {dir}/keys and {dir}/pki; keep a copy of both in a safe place."
+        );
+        println!("Next:\n  domicile vehicle import FILE.csv --dir {dir}\n  domicile serve --dir {dir}");
+        Ok(())
+    }
+}
