@@ -2,6 +2,8 @@
 
 use std::marker::PhantomData;
 
+use model::Quality;
+
 use super::{Edition, Malformed, TooLong};
 use crate::reader::Reader;
 
@@ -181,7 +183,21 @@ impl<'a, T> Values<'a, T> {
         self.values
     }
 
-    pub(super) fn read_count(reader: &mut Reader<'a>, width: CountWidth) -> Result<(u16, usize), Malformed> {
+    /// What stands in place of the count, where there is no list.
+    pub(super) fn absence(&self, width: CountWidth) -> Option<Quality> {
+        let invalid = match width {
+            CountWidth::Byte => 0xff,
+            CountWidth::Word => 0xffff,
+        };
+        match self.declared {
+            _ if !self.values.is_empty() => None,
+            declared if declared == invalid => Some(Quality::Invalid),
+            declared if declared == invalid - 1 => Some(Quality::Abnormal),
+            _ => None,
+        }
+    }
+
+    fn read_count(reader: &mut Reader<'a>, width: CountWidth) -> Result<(u16, usize), Malformed> {
         Ok(match width {
             CountWidth::Byte => {
                 let count = reader.u8()?;

@@ -33,7 +33,10 @@
 mod alarms;
 mod answer;
 mod cipher;
+mod decode;
+mod describe;
 mod error;
+mod fields;
 mod frame;
 mod gcj02;
 mod items;
@@ -49,6 +52,8 @@ pub use crate::Malformed;
 pub use alarms::{FLAGS, flag_name};
 pub use answer::{Ticket, encode_downlink};
 pub use cipher::{Cipher, Keys, Mode, Padding, encode_sealed, open, seal};
+pub use decode::{Context, CoordinateSystem, Scratch, decode};
+pub use describe::describe;
 pub use error::{TooLong, Undecipherable, Unreadable};
 pub use frame::{
     Checksum, Cut, CutRefusal, Envelope, FRAME_BYTES_MAX, HEADER_BYTES, Header, UNIT_BYTES_MAX, cut, encode,
