@@ -10,7 +10,9 @@ pub enum Error {
     #[error("object store: {0}; repeat the step once the store answers")]
     Store(#[from] object_store::Error),
     /// A Delta log does not say what it must. Repeating does not help: a person has to look.
-    #[error("table {table}: log version {version} is damaged ({why}); restore the table's folder from a mirror")]
+    #[error(
+        "table {table}: log version {version} is damaged ({why}); restore the table's folder from a mirror"
+    )]
     Damaged {
         /// Which table.
         table: &'static str,
@@ -20,7 +22,9 @@ pub enum Error {
         why: String,
     },
     /// The table was made by a newer program.
-    #[error("table {table} needs Delta reader {reader} and writer {writer}; this program speaks 1 and 2: use a newer one")]
+    #[error(
+        "table {table} needs Delta reader {reader} and writer {writer}; this program speaks 1 and 2: use a newer one"
+    )]
     TooNew {
         /// Which table.
         table: &'static str,
@@ -36,12 +40,22 @@ pub enum Error {
         table: &'static str,
     },
     /// Batches must be committed in the order of their sequences; the pipeline's mistake.
-    #[error("batch up to {last} came before rows from {earlier} on were committed; commit the older batch first")]
+    #[error(
+        "batch up to {last} came before rows from {earlier} on were committed; commit the older batch first"
+    )]
     OutOfOrder {
         /// The refused batch's last sequence.
         last: u64,
         /// The oldest frame that waits for its batch.
         earlier: u64,
+    },
+    /// A batch was to be committed before all its frames were decoded; the pipeline's mistake.
+    #[error("{frames} of the batch's {expected} frames were decoded; decode the whole batch")]
+    Incomplete {
+        /// Frames that came.
+        frames: u64,
+        /// Frames of the batch.
+        expected: u64,
     },
     /// Another process writes the same table.
     #[error("table {table}: another writer took {tries} versions in a row; a folder has one serving process")]
@@ -78,7 +92,9 @@ pub enum QueryError {
     #[error("only SELECT is answered here: {0}")]
     Refused(String),
     /// The query needs more memory than `[lake] memory_bytes_max` leaves it, or too many run.
-    #[error("the query is too large for this center ({0}); narrow it by time or vehicle, or raise memory_bytes_max")]
+    #[error(
+        "the query is too large for this center ({0}); narrow it by time or vehicle, or raise memory_bytes_max"
+    )]
     TooLarge(String),
     /// The lake failed, the query is not to blame.
     #[error("the query failed: {0}")]

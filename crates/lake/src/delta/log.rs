@@ -1,0 +1,174 @@
+//! Reading a log: the newest checkpoint, then the commits after it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use futures::TryStreamExt;
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt};
+
+use crate::Error;
+use crate::delta::action::{Action, Add, Metadata, Protocol};
+use crate::delta::checkpoint;
+use crate::delta::statistics::FileStatistics;
+
+/// A data file of a snapshot.
+#[derive(Debug)]
+pub(crate) struct DataFile {
+    pub(crate) add: Add,
+    /// What the log says of its rows.
+    pub(crate) statistics: Option<FileStatistics>,
+}
+
+/// A table as of one version of its log. Immutable; a commit makes a new one that shares the files.
+#[derive(Debug, Clone)]
+pub(crate) struct Snapshot {
+    /// −1 for a log that has no commit yet.
+    pub(crate) version: i64,
+    pub(crate) protocol: Option<Protocol>,
+    pub(crate) metadata: Option<Metadata>,
+    /// In the order in which they were added.
+    pub(crate) files: Vec<Arc<DataFile>>,
+    pub(crate) transactions: BTreeMap<String, i64>,
+    /// Removed files, which a checkpoint must name for a while.
+    removed: bool,
+}
+
+impl Snapshot {
+    pub(crate) fn empty() -> Self {
+        Self {
+            version: -1,
+            protocol: None,
+            metadata: None,
+            files: Vec::new(),
+            transactions: BTreeMap::new(),
+            removed: false,
+        }
+    }
+
+    pub(crate) fn rows(&self) -> u64 {
+        self.files.iter().filter_map(|file| file.statistics.as_ref()).map(|known| known.rows).sum()
+    }
+
+    pub(crate) fn bytes(&self) -> u64 {
+        self.files.iter().map(|file| u64::try_from(file.add.size).unwrap_or(0)).sum()
+    }
+
+    /// Whether a checkpoint of this program would be complete: it writes no tombstones.
+    pub(crate) fn is_append_only(&self) -> bool {
+        !self.removed
+    }
+
+    /// The next version, made by these actions.
+    pub(crate) fn apply(&mut self, version: i64, actions: impl IntoIterator<Item = Action>) {
+        self.version = version;
+        for action in actions {
+            if let Some(protocol) = action.protocol {
+                self.protocol = Some(protocol);
+            } else if let Some(metadata) = action.meta_data {
+                self.metadata = Some(metadata);
+            } else if let Some(transaction) = action.txn {
+                self.transactions.insert(transaction.app_id, transaction.version);
+            } else if let Some(add) = action.add {
+                let statistics = add.stats.as_deref().and_then(FileStatistics::from_json);
+                self.files.push(Arc::new(DataFile { add, statistics }));
+            } else if let Some(remove) = action.remove {
+                self.removed = true;
+                self.files.retain(|file| file.add.path != remove.path);
+            }
+        }
+    }
+}
+
+/// The log's folder of a table, and its object names.
+#[derive(Debug, Clone)]
+pub(crate) struct LogNames {
+    folder: Path,
+}
+
+impl LogNames {
+    pub(crate) fn new(table: &Path) -> Self {
+        Self { folder: table.clone().join("_delta_log") }
+    }
+
+    pub(crate) fn commit(&self, version: i64) -> Path {
+        self.folder.clone().join(format!("{version:020}.json"))
+    }
+
+    pub(crate) fn checkpoint(&self, version: i64) -> Path {
+        self.folder.clone().join(format!("{version:020}.checkpoint.parquet"))
+    }
+
+    pub(crate) fn last_checkpoint(&self) -> Path {
+        self.folder.clone().join("_last_checkpoint")
+    }
+}
+
+/// Reads the log from its newest checkpoint on.
+pub(crate) async fn read(
+    store: &dyn ObjectStore,
+    names: &LogNames,
+    table: &'static str,
+) -> Result<Snapshot, Error> {
+    let listed: Vec<_> = store.list(Some(&names.folder)).try_collect().await?;
+    let mut commits = Vec::new();
+    let mut checkpoints = Vec::new();
+    for object in &listed {
+        let name = object.location.filename().unwrap_or_default();
+        if let Some(version) = name.strip_suffix(".checkpoint.parquet").and_then(version_of) {
+            checkpoints.push(version);
+        } else if let Some(version) = name.strip_suffix(".json").and_then(version_of) {
+            commits.push(version);
+        }
+    }
+    commits.sort_unstable();
+    let mut snapshot = match checkpoints.into_iter().max() {
+        Some(version) => {
+            let mut snapshot = Snapshot::empty();
+            snapshot.apply(version, checkpoint::read(store, names, version, table).await?);
+            snapshot
+        }
+        None => Snapshot::empty(),
+    };
+    for version in commits {
+        if version <= snapshot.version {
+            continue;
+        }
+        if version != snapshot.version + 1 {
+            let why = format!("the commits before {version} are missing");
+            return Err(Error::Damaged { table, version: snapshot.version + 1, why });
+        }
+        let actions = read_commit(store, names, version, table).await?;
+        snapshot.apply(version, actions.unwrap_or_default());
+    }
+    Ok(snapshot)
+}
+
+/// Reads one commit; `None` where there is none of that version.
+pub(crate) async fn read_commit(
+    store: &dyn ObjectStore,
+    names: &LogNames,
+    version: i64,
+    table: &'static str,
+) -> Result<Option<Vec<Action>>, Error> {
+    let bytes = match store.get(&names.commit(version)).await {
+        Ok(found) => found.bytes().await?,
+        Err(object_store::Error::NotFound { .. }) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let damaged = |why: String| Error::Damaged { table, version, why };
+    let text = std::str::from_utf8(&bytes).map_err(|error| damaged(error.to_string()))?;
+    let actions: Vec<Action> = text
+        .lines()
+        .filter(|line| !line.trim().is_empty())
+        .map(|line| serde_json::from_str(line).map_err(|error| damaged(error.to_string())))
+        .collect::<Result<_, _>>()?;
+    if actions.is_empty() {
+        return Err(damaged("it holds no action".to_owned()));
+    }
+    Ok(Some(actions))
+}
+
+fn version_of(digits: &str) -> Option<i64> {
+    (digits.len() == 20 && digits.bytes().all(|b| b.is_ascii_digit())).then(|| digits.parse().ok()).flatten()
+}
