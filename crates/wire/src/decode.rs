@@ -2,8 +2,8 @@
 
 use model::{Protocol, ReadingSink, UtcMicros};
 
-use crate::gbt32960::{self, CoordinateSystem, Keys};
-use crate::{Malformed, Unreadable, center, tesla};
+use crate::gbt32960::{self, CoordinateSystem, Keys, Unreadable};
+use crate::{Malformed, center, tesla};
 
 /// What decoding needs besides a frame: the center's settings, and buffers that are used again and again.
 #[derive(Debug)]
@@ -35,7 +35,7 @@ pub fn decode(
     bytes: &[u8],
     received_at: UtcMicros,
     context: &mut Context,
-    sink: &mut (impl ReadingSink + ?Sized),
+    sink: &mut impl ReadingSink,
 ) -> Result<(), Unreadable> {
     match protocol {
         Protocol::Center => Ok(center::decode(bytes, received_at, sink)?),
