@@ -2,6 +2,8 @@
 //! clock or decides who is admitted.
 
 pub mod catalogue;
+pub mod center;
+mod decode;
 mod error;
 pub mod gbt32960;
 mod hexadecimal;
@@ -9,5 +11,7 @@ pub mod reader;
 pub mod tesla;
 pub mod websocket;
 
+pub use decode::{Context, decode};
 pub use error::Malformed;
+pub use gbt32960::Unreadable;
 use hexadecimal::hex;

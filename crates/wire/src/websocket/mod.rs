@@ -12,3 +12,6 @@ pub use client::{Response, UpgradeRequest, read_response, write_masked};
 pub use frame::{CloseCode, Opcode, binary, write_binary, write_close, write_ping, write_pong};
 pub use handshake::{Decision, HEAD_BYTES_MAX, HEADERS_MAX, Handshake, Upgrade, read_request};
 pub use receiver::{Item, Receiver, Role, Step, Violation};
+
+#[cfg(test)]
+mod tests;
