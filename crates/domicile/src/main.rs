@@ -5,6 +5,8 @@
 
 mod center;
 mod cli;
+mod ingress;
+mod observe;
 mod pki;
 mod settings;
 mod world;
