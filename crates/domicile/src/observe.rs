@@ -171,7 +171,10 @@ impl Metrics {
     }
 
     /// Adds figures that are asked for when somebody looks.
-    pub(crate) fn add_gauges(&mut self, gauges: impl Fn(&mut Gauges<'_, '_>) -> fmt::Result + Send + Sync + 'static) {
+    pub(crate) fn add_gauges(
+        &mut self,
+        gauges: impl Fn(&mut Gauges<'_, '_>) -> fmt::Result + Send + Sync + 'static,
+    ) {
         self.registry.register_collector(Box::new(Scraped(Box::new(gauges))));
     }
 

@@ -157,7 +157,9 @@ impl Connections {
     ) -> Option<Seat> {
         let admitted = self
             .count
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |count| (count < self.count_max).then_some(count + 1))
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |count| {
+                (count < self.count_max).then_some(count + 1)
+            })
             .is_ok();
         if !admitted {
             return None;
@@ -329,7 +331,10 @@ mod tests {
                 assert_eq!(granted, newer >= older, "{newer:?} after {older:?}");
                 assert_eq!(nudges(&first) != 0, granted);
                 assert_eq!(nudges(&second), 0);
-                table.release(VehicleId::NONE, if granted { first.connection().id } else { second.connection().id });
+                table.release(
+                    VehicleId::NONE,
+                    if granted { first.connection().id } else { second.connection().id },
+                );
                 assert!(table.of_vehicle(VehicleId::NONE).is_some(), "only the holder can release");
                 table.release(VehicleId::NONE, first.connection().id);
                 table.release(VehicleId::NONE, second.connection().id);

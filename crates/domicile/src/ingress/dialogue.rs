@@ -252,7 +252,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin, D: Dialogue> Link<'_, S, D> {
             return Ok(());
         }
         let connection = self.seat.connection();
-        if connection.assurance().is_none() && seconds(now).saturating_sub(connection.since_s) >= LOGIN_S_MAX {
+        if connection.assurance().is_none() && seconds(now).saturating_sub(connection.since_s) >= LOGIN_S_MAX
+        {
             return Err(Ending::Violation("no_login"));
         }
         let silent_s = u64::from(self.seat.connection().silent_s(seconds(now)));

@@ -55,11 +55,11 @@ impl Diary {
     pub(crate) fn registered(&self, entry: Entry) -> bool {
         let mut ring = self.registered.lock();
         let is_known = entry.kind == "refused"
-            && ring
-                .iter()
-                .rev()
-                .take_while(|earlier| entry.time.since(earlier.time) < REFUSED_AGAIN)
-                .any(|earlier| earlier.vin == entry.vin && earlier.kind == entry.kind && earlier.code == entry.code);
+            && ring.iter().rev().take_while(|earlier| entry.time.since(earlier.time) < REFUSED_AGAIN).any(
+                |earlier| {
+                    earlier.vin == entry.vin && earlier.kind == entry.kind && earlier.code == entry.code
+                },
+            );
         if !is_known {
             push(&mut ring, entry, REGISTERED_MAX);
         }
@@ -106,7 +106,10 @@ mod tests {
     fn strangers_push_out_strangers_only() {
         let diary = Diary::default();
         assert!(diary.registered(entry("LRW3E7FA8MC000001", 1)));
-        assert!(!diary.registered(entry("LRW3E7FA8MC000001", 2)), "the same refusal within a minute is no news");
+        assert!(
+            !diary.registered(entry("LRW3E7FA8MC000001", 2)),
+            "the same refusal within a minute is no news"
+        );
         for time in 0..i64::try_from(STRANGERS_MAX).expect("small") + 10 {
             diary.stranger(entry("LRW3E7FA8MC000002", time));
         }

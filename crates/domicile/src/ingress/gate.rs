@@ -98,7 +98,11 @@ impl Gate {
     }
 
     /// Decides whether a vehicle is admitted on a connection, on the registry as it stands now.
-    pub(crate) fn admit(&self, connection: ConnectionId, claim: &Claim<'_>) -> Result<(Admission, Arc<VehicleFacts>), Refusal> {
+    pub(crate) fn admit(
+        &self,
+        connection: ConnectionId,
+        claim: &Claim<'_>,
+    ) -> Result<(Admission, Arc<VehicleFacts>), Refusal> {
         let (version, vehicle) = self.registry.look(claim.vin);
         let holder = vehicle.as_ref().and_then(|vehicle| self.connections.holder(vehicle.id, connection));
         let admission = policy::admit(&Facts {
@@ -193,8 +197,7 @@ impl Gate {
         let Some(der) = end_entity else { return (Certified::Absent, None) };
         match identity(der, &self.issuers) {
             Ok(identity) if identity.device_type.is_vehicle() => {
-                let certified =
-                    identity.device_id.parse().map_or(Certified::NotAVehicle, Certified::Vehicle);
+                let certified = identity.device_id.parse().map_or(Certified::NotAVehicle, Certified::Vehicle);
                 (certified, Some(identity))
             }
             Ok(identity) => (Certified::NotAVehicle, Some(identity)),
@@ -215,7 +218,9 @@ fn identity(der: &[u8], issuers: &[Issuer]) -> Result<Identity, CertificateRefus
     let units: Vec<String> =
         parsed.subject().iter_organizational_unit().map(|unit| text(Some(unit))).collect();
     let usages: Vec<String> = match parsed.extended_key_usage() {
-        Ok(Some(usage)) => usage.value.other.iter().map(x509_parser::oid_registry::Oid::to_id_string).collect(),
+        Ok(Some(usage)) => {
+            usage.value.other.iter().map(x509_parser::oid_registry::Oid::to_id_string).collect()
+        }
         _ => Vec::new(),
     };
     let units: Vec<&str> = units.iter().map(String::as_str).collect();

@@ -13,8 +13,8 @@ use store::{AppendRefused, CommitWaiter};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinHandle;
 use wire::gbt32960::{
-    Action, Activation, ActivationResponse, Checksum, Cut, Data, DataKind, FRAME_BYTES_MAX, Flag, Keys, Login,
-    PlatformLogin, PublicKey, Received, Session, SignatureCheck, Ticket, Why, cut, verify,
+    Action, Activation, ActivationResponse, Checksum, Cut, Data, DataKind, FRAME_BYTES_MAX, Flag, Keys,
+    Login, PlatformLogin, PublicKey, Received, Session, SignatureCheck, Ticket, Why, cut, verify,
 };
 
 use super::answers::Answers;
@@ -243,9 +243,7 @@ impl Terminal {
     /// Counts a frame that is no vehicle's data.
     fn count(&mut self, moment: Moment) -> Result<(), Then> {
         let per_minute_max = self.ledger.gate.limits.messages_per_minute_max;
-        self.rate
-            .room(moment.monotonic, per_minute_max)
-            .map_err(|until| Then::Wait(Wait::Until(until)))?;
+        self.rate.room(moment.monotonic, per_minute_max).map_err(|until| Then::Wait(Wait::Until(until)))?;
         self.rate.take(moment.monotonic, per_minute_max);
         Ok(())
     }
@@ -268,10 +266,12 @@ impl Terminal {
         moment: Moment,
     ) -> Result<(), Then> {
         let via = if forwarded { Via::Platform } else { Via::Direct };
-        let taken = self.ledger.enter(vin, via, Some(login.iccid), Signature::NotApplicable).and_then(|mut member| {
-            let sequence = self.ledger.store(frame, &mut member, moment)?;
-            Ok((sequence, member))
-        });
+        let taken = self.ledger.enter(vin, via, Some(login.iccid), Signature::NotApplicable).and_then(
+            |mut member| {
+                let sequence = self.ledger.store(frame, &mut member, moment)?;
+                Ok((sequence, member))
+            },
+        );
         let (sequence, member) = match taken {
             Ok(taken) => taken,
             Err(NotTaken::Then(then)) => return Err(then),
@@ -394,7 +394,8 @@ impl Terminal {
 
     /// A chip is accepted when its request is signed with the key that is registered for its vehicle.
     fn activation(&self, activation: &Activation<'_>) -> ActivationResponse {
-        let vehicle = Vin::from_bytes(&activation.vin).ok().and_then(|vin| self.ledger.gate.registry.lookup(&vin));
+        let vehicle =
+            Vin::from_bytes(&activation.vin).ok().and_then(|vin| self.ledger.gate.registry.lookup(&vin));
         let key = vehicle.and_then(|vehicle| PublicKey::from_pem(vehicle.public_key.as_deref()?).ok());
         let check = verify(activation.signed, Some(&activation.signature), key.as_ref());
         if check == SignatureCheck::Verified {
@@ -452,7 +453,8 @@ impl Ledger {
 
     /// Decides anew for a member, on the registry as it stands now.
     fn admit_again(&self, member: &mut Member) -> Result<(), Refusal> {
-        let via = if member.admission.assurance() == Assurance::Platform { Via::Platform } else { Via::Direct };
+        let via =
+            if member.admission.assurance() == Assurance::Platform { Via::Platform } else { Via::Direct };
         self.decide(member, via, Signature::NotApplicable)
     }
 
@@ -466,14 +468,16 @@ impl Ledger {
             signature,
         };
         let (admission, vehicle) = self.gate.admit(self.connection.id, &claim)?;
-        member.key = vehicle.public_key.as_deref().and_then(|pem| PublicKey::from_pem(pem).ok()).map(Arc::new);
+        member.key =
+            vehicle.public_key.as_deref().and_then(|pem| PublicKey::from_pem(pem).ok()).map(Arc::new);
         member.admission = admission;
         Ok(())
     }
 
     /// Lets what came of a frame's signature count: it may strengthen the vehicle's identity, or be a reason to refuse.
     fn hold_signature(&self, member: &mut Member, via: Via, signature: Signature) -> Result<(), Refusal> {
-        let is_stronger = signature == Signature::Verified && member.admission.assurance() < Assurance::Signature;
+        let is_stronger =
+            signature == Signature::Verified && member.admission.assurance() < Assurance::Signature;
         let is_weaker = match signature {
             Signature::Invalid => true,
             Signature::Absent | Signature::Unverifiable => self.gate.rules.require_signature,

@@ -148,7 +148,13 @@ async fn accept(gate: Arc<Gate>, listener: TcpListener, service: Service, mut st
 }
 
 /// Gives a connection a task of its own, if there is room for it; closes it at once otherwise.
-fn receive(gate: &Arc<Gate>, service: &Service, stream: TcpStream, peer: IpAddr, http_seats: &Arc<Semaphore>) {
+fn receive(
+    gate: &Arc<Gate>,
+    service: &Service,
+    stream: TcpStream,
+    peer: IpAddr,
+    http_seats: &Arc<Semaphore>,
+) {
     // An acknowledgement is one small write: it must not wait for the peer's answer to an earlier one.
     let _only_slower = stream.set_nodelay(true);
     let protocol = match service {
@@ -177,7 +183,9 @@ fn receive(gate: &Arc<Gate>, service: &Service, stream: TcpStream, peer: IpAddr,
     gate.metrics.of(protocol).opened.inc();
     match service.clone() {
         Service::Tesla(tls) => tokio::spawn(serve_tesla(gate.clone(), tls, stream, seat)),
-        Service::Gbt32960Tls(tls, keys) => tokio::spawn(serve_gbt32960(gate.clone(), tls, keys, stream, seat)),
+        Service::Gbt32960Tls(tls, keys) => {
+            tokio::spawn(serve_gbt32960(gate.clone(), tls, keys, stream, seat))
+        }
         Service::Gbt32960(keys) => {
             let certified = Certified::Absent;
             tokio::spawn(gbt32960::serve(gate.clone(), keys, stream, seat, Transport::Plain, certified))

@@ -15,9 +15,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
 use wire::tesla::{Action, Identity, Session, encode_ack};
-use wire::websocket::{
-    self, CloseCode, Decision, HEAD_BYTES_MAX, Handshake, Item, Receiver, Role, Upgrade,
-};
+use wire::websocket::{self, CloseCode, Decision, HEAD_BYTES_MAX, Handshake, Item, Receiver, Role, Upgrade};
 
 use super::answers::Answers;
 use super::connections::{Connection, Seat};
@@ -48,7 +46,8 @@ pub(crate) async fn serve(gate: Arc<Gate>, stream: Box<TlsStream<TcpStream>>, mu
         unreachable!("only a vehicle's certificate is admitted")
     };
     let waiter = Arc::new(CommitWaiter::new());
-    let mut vehicle = Vehicle::new(gate.clone(), connection.clone(), waiter.clone(), vin, &identity, admission);
+    let mut vehicle =
+        Vehicle::new(gate.clone(), connection.clone(), waiter.clone(), vin, &identity, admission);
     vehicle.note_connected(&upgrade);
     let ending = dialogue::lead(gate.clone(), line, &mut seat, waiter, &mut vehicle).await;
     vehicle.note_disconnected(ending);
@@ -94,11 +93,7 @@ async fn open<S: AsyncRead + AsyncWrite + Unpin>(
     }
 }
 
-fn admit(
-    gate: &Gate,
-    connection: &Arc<Connection>,
-    certified: &Certified,
-) -> Result<Admission, Refusal> {
+fn admit(gate: &Gate, connection: &Arc<Connection>, certified: &Certified) -> Result<Admission, Refusal> {
     let vin = match certified {
         Certified::Vehicle(vin) => vin,
         Certified::UnknownIssuer => return Err(Refusal::UnknownIssuer),

@@ -150,8 +150,11 @@ fn stamps(files: &TlsFiles) -> Stamps {
 fn build(files: &TlsFiles, refused: &Arc<dyn RefusedCertificates>) -> Result<ServerConfig, TlsError> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let chain = certificates(&files.certificate)?;
-    let key = PrivateKeyDer::from_pem_file(&files.key)
-        .map_err(|source| TlsError::File { path: files.key.clone(), what: "a private key in PEM", source })?;
+    let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|source| TlsError::File {
+        path: files.key.clone(),
+        what: "a private key in PEM",
+        source,
+    })?;
     let pair = |source| TlsError::Pair { certificate: files.certificate.clone(), source };
     let builder = ServerConfig::builder_with_provider(provider.clone())
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
@@ -270,9 +273,9 @@ pub(crate) fn reason(error: &rustls::Error) -> &'static str {
     use rustls::Error;
     match error {
         Error::NoCertificatesPresented => "certificate_missing",
-        Error::InvalidCertificate(
-            CertificateError::Expired | CertificateError::ExpiredContext { .. },
-        ) => "certificate_expired",
+        Error::InvalidCertificate(CertificateError::Expired | CertificateError::ExpiredContext { .. }) => {
+            "certificate_expired"
+        }
         Error::InvalidCertificate(
             CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. },
         ) => "certificate_not_valid_yet",
