@@ -40,7 +40,9 @@ pub enum Error {
         what: String,
     },
     /// The bytes were written by a newer version of the program.
-    #[error("{what} has format {version}, which this version does not know; run a newer program on this folder")]
+    #[error(
+        "{what} has format {version}, which this version does not know; run a newer program on this folder"
+    )]
     Unsupported {
         /// Which kind of file.
         what: &'static str,
@@ -54,7 +56,9 @@ pub enum Error {
         folder: String,
     },
     /// Another writer has claimed this center's prefix.
-    #[error("another writer (epoch {epoch}) has claimed this center's prefix; this process must stop writing")]
+    #[error(
+        "another writer (epoch {epoch}) has claimed this center's prefix; this process must stop writing"
+    )]
     Fenced {
         /// The other's epoch.
         epoch: u64,
@@ -100,7 +104,9 @@ impl Error {
         match self {
             Self::Disk { .. } | Self::Objects { .. } => Kind::Unavailable,
             Self::JournalDamaged { .. } | Self::Corrupt { .. } | Self::Keyring { .. } => Kind::Corrupt,
-            Self::Unsupported { .. } | Self::InUse { .. } | Self::Fenced { .. } | Self::Setting { .. } => Kind::Refused,
+            Self::Unsupported { .. } | Self::InUse { .. } | Self::Fenced { .. } | Self::Setting { .. } => {
+                Kind::Refused
+            }
             Self::KeyMissing { .. } => Kind::Missing,
         }
     }

@@ -1,76 +1,254 @@
-//! The vehicles' data keys.
+//! The vehicles' data keys: drawn at random, wrapped with age (X25519) for the center's identity, one small object each.
+//!
+//! The format stands in `docs/formats/keyring.md`. The age crate draws its own ephemeral keys and the identity from the operating
+//! system; data keys and nonces come from the [`Entropy`] that is passed in.
 
+use std::collections::HashMap;
+use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 
+use age::secrecy::ExposeSecret;
+use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use aws_lc_rs::hkdf::{HKDF_SHA256, KeyType, Salt};
+use bytes::Bytes;
 use model::{Entropy, KeyPeriod, VehicleId};
+use parking_lot::Mutex;
 
-use crate::Error;
+use crate::{Created, Error, Names, Objects};
+
+/// Keys kept unwrapped in memory, in two generations: more than the vehicles of a gateway's connections
+/// (`limits.connections_max`), so that sealing a batch rarely unwraps (about 0.1 ms a key). About 6 MiB when full.
+const KEYS_CACHED_MAX: usize = 65_536;
+
+/// What stands before a data key inside its age file: kind and version.
+const PLAIN_PREFIX: &[u8] = b"domicile data key 1\n";
 
 /// A vehicle's data key of one period.
 #[derive(Clone, PartialEq, Eq)]
 pub struct DataKey([u8; 32]);
 
-/// The center's identity: opens every wrapped key of the keyring.
-#[derive(Clone)]
-pub struct Identity {}
-
-impl Identity {
-    /// Draws a new identity.
-    pub fn generate() -> Self {
-        unimplemented!()
+impl DataKey {
+    fn draw(entropy: &dyn Entropy) -> Self {
+        let mut key = [0; 32];
+        entropy.fill(&mut key);
+        Self(key)
     }
 
-    /// Reads the text of `keys/center.age`.
+    /// The cipher for frames, whose nonces are counted.
+    pub(crate) fn frame_cipher(&self) -> LessSafeKey {
+        self.cipher(b"domicile frame 1")
+    }
+
+    /// The cipher for small texts, whose nonces are drawn: a key of its own, so that the two kinds can't collide.
+    fn small_cipher(&self) -> LessSafeKey {
+        self.cipher(b"domicile small 1")
+    }
+
+    fn cipher(&self, purpose: &[u8]) -> LessSafeKey {
+        let mut bytes = [0; 32];
+        Salt::new(HKDF_SHA256, &[])
+            .extract(&self.0)
+            .expand(&[purpose], KeyLength)
+            .and_then(|okm| okm.fill(&mut bytes))
+            .expect("32 bytes are within HKDF's limit");
+        LessSafeKey::new(UnboundKey::new(&AES_256_GCM, &bytes).expect("32 bytes are AES-256's key length"))
+    }
+}
+
+impl fmt::Debug for DataKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("DataKey(hidden)")
+    }
+}
+
+struct KeyLength;
+
+impl KeyType for KeyLength {
+    fn len(&self) -> usize {
+        32
+    }
+}
+
+/// The center's identity: opens every wrapped key of the keyring.
+#[derive(Clone)]
+pub struct Identity(age::x25519::Identity);
+
+impl Identity {
+    /// Draws a new identity (from the operating system's randomness, by the age crate).
+    pub fn generate() -> Self {
+        Self(age::x25519::Identity::generate())
+    }
+
+    /// Reads the text of `keys/center.age`: one line `AGE-SECRET-KEY-1…`, other lines starting with `#`.
     pub fn parse(text: &str) -> Result<Self, Error> {
-        let _ = text;
-        unimplemented!()
+        let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+        let what = || {
+            "keys/center.age must hold one line AGE-SECRET-KEY-1…; restore the file from its backup"
+                .to_owned()
+        };
+        match (lines.next(), lines.next()) {
+            (Some(line), None) => {
+                age::x25519::Identity::from_str(line).map(Self).map_err(|_| Error::Keyring { what: what() })
+            }
+            _ => Err(Error::Keyring { what: what() }),
+        }
     }
 
     /// The text of `keys/center.age`: secret.
     pub fn to_text(&self) -> String {
-        unimplemented!()
+        format!("# public key: {}\n{}\n", self.recipient(), self.0.to_string().expose_secret())
+    }
+
+    /// The public half, `age1…`: what other centers wrap keys for.
+    pub fn recipient(&self) -> String {
+        self.0.to_public().to_string()
+    }
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Identity({})", self.recipient())
     }
 }
 
 /// The vehicles' data keys in the store. Clones share the cache.
 #[derive(Clone)]
-pub struct Keyring {}
+pub struct Keyring {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    objects: Objects,
+    names: Names,
+    identity: Identity,
+    entropy: Arc<dyn Entropy>,
+    cache: Mutex<Cache>,
+}
 
 impl Keyring {
-    /// Makes a key if there is none yet; durable when it returns.
-    pub fn create(&self, vehicle: VehicleId, period: KeyPeriod) -> Result<Arc<DataKey>, Error> {
-        let _ = (vehicle, period);
-        unimplemented!()
+    pub(crate) fn new(objects: Objects, names: Names, identity: Identity, entropy: Arc<dyn Entropy>) -> Self {
+        Self { shared: Arc::new(Shared { objects, names, identity, entropy, cache: Mutex::default() }) }
     }
 
-    /// Makes many keys, as [`Keyring::create`] but with few flushes for all.
+    /// Makes a key if there is none yet; durable when it returns.
+    pub fn create(&self, vehicle: VehicleId, period: KeyPeriod) -> Result<Arc<DataKey>, Error> {
+        let key = Arc::new(DataKey::draw(self.shared.entropy.as_ref()));
+        let wrapped = self.wrap(vehicle, period, &key)?;
+        match self.shared.objects.create(&self.shared.names.key(vehicle, period), wrapped)? {
+            Created::New => {
+                self.shared.cache.lock().insert((vehicle, period), Arc::clone(&key));
+                Ok(key)
+            }
+            Created::Exists => self.key(vehicle, period),
+        }
+    }
+
+    /// Makes many keys, as [`Keyring::create`] but with few flushes for all; those that exist stay as they are.
     pub fn create_many(&self, keys: &[(VehicleId, KeyPeriod)]) -> Result<(), Error> {
-        let _ = keys;
-        unimplemented!()
+        let mut objects = Vec::with_capacity(keys.len());
+        for &(vehicle, period) in keys {
+            let key = DataKey::draw(self.shared.entropy.as_ref());
+            objects.push((self.shared.names.key(vehicle, period), self.wrap(vehicle, period, &key)?));
+        }
+        self.shared.objects.create_many(objects)
     }
 
     /// The key; [`Error::KeyMissing`] where it was destroyed or never made.
     pub fn key(&self, vehicle: VehicleId, period: KeyPeriod) -> Result<Arc<DataKey>, Error> {
-        let _ = (vehicle, period);
-        unimplemented!()
+        if let Some(key) = self.shared.cache.lock().find(&(vehicle, period)) {
+            return Ok(key);
+        }
+        let name = self.shared.names.key(vehicle, period);
+        let Some(wrapped) = self.shared.objects.read(&name)? else {
+            return Err(Error::KeyMissing { name: name.to_string() });
+        };
+        let key = Arc::new(self.unwrap(vehicle, period, &wrapped)?);
+        self.shared.cache.lock().insert((vehicle, period), Arc::clone(&key));
+        Ok(key)
     }
 
-    /// Destroys a key: what was sealed under it can't be read any more.
+    /// Destroys a key, durably: what was sealed under it can't be read any more. None of that name is no error.
     pub fn destroy(&self, vehicle: VehicleId, period: KeyPeriod) -> Result<(), Error> {
-        let _ = (vehicle, period);
-        unimplemented!()
+        self.shared.objects.delete(&self.shared.names.key(vehicle, period))?;
+        self.shared.cache.lock().remove(&(vehicle, period));
+        Ok(())
+    }
+
+    fn wrap(&self, vehicle: VehicleId, period: KeyPeriod, key: &DataKey) -> Result<Bytes, Error> {
+        // Vehicle and period stand inside, so that an object put under another vehicle's name is noticed.
+        let plain = [PLAIN_PREFIX, vehicle.as_bytes(), &period.0.to_le_bytes(), &key.0].concat();
+        let wrapped = age::encrypt(&self.shared.identity.0.to_public(), &plain)
+            .map_err(|error| Error::Keyring { what: format!("wrapping a key failed: {error}") })?;
+        Ok(wrapped.into())
+    }
+
+    fn unwrap(&self, vehicle: VehicleId, period: KeyPeriod, wrapped: &[u8]) -> Result<DataKey, Error> {
+        let name = self.shared.names.key(vehicle, period);
+        let plain = age::decrypt(&self.shared.identity.0, wrapped).map_err(|error| match error {
+            age::DecryptError::NoMatchingKeys => Error::Keyring {
+                what: format!(
+                    "{name} is wrapped for another identity than keys/center.age; restore that file"
+                ),
+            },
+            other => Error::corrupt(&name, other.to_string()),
+        })?;
+        let key = plain
+            .strip_prefix(PLAIN_PREFIX)
+            .and_then(|rest| rest.strip_prefix(vehicle.as_bytes()))
+            .and_then(|rest| rest.strip_prefix(&period.0.to_le_bytes()))
+            .and_then(|rest| <[u8; 32]>::try_from(rest).ok());
+        key.map(DataKey).ok_or_else(|| Error::corrupt(&name, "it holds no key of this vehicle and period"))
     }
 }
 
-/// Seals a small text, such as the personal fields of a registry entry, under a vehicle's key. `context` (which field of which
-/// entry) must be the same at opening.
+/// Keys by generation: when the younger one is full the older one goes.
+#[derive(Default)]
+struct Cache {
+    young: HashMap<(VehicleId, KeyPeriod), Arc<DataKey>>,
+    old: HashMap<(VehicleId, KeyPeriod), Arc<DataKey>>,
+}
+
+impl Cache {
+    fn find(&mut self, name: &(VehicleId, KeyPeriod)) -> Option<Arc<DataKey>> {
+        if let Some(key) = self.young.get(name) {
+            return Some(Arc::clone(key));
+        }
+        let key = self.old.remove(name)?;
+        self.insert(*name, Arc::clone(&key));
+        Some(key)
+    }
+
+    fn insert(&mut self, name: (VehicleId, KeyPeriod), key: Arc<DataKey>) {
+        if self.young.len() >= KEYS_CACHED_MAX / 2 {
+            self.old = std::mem::take(&mut self.young);
+        }
+        self.young.insert(name, key);
+    }
+
+    fn remove(&mut self, name: &(VehicleId, KeyPeriod)) {
+        self.young.remove(name);
+        self.old.remove(name);
+    }
+}
+
+/// Seals a small text, such as the personal fields of a registry entry, under a vehicle's key: a random nonce of 12 bytes, the
+/// ciphertext, a tag of 16 bytes. `context` (which field of which entry) must be the same at opening.
 pub fn seal_small(key: &DataKey, context: &[u8], plain: &[u8], entropy: &dyn Entropy) -> Vec<u8> {
-    let _ = (key.0, context, plain, entropy);
-    unimplemented!()
+    let mut nonce = [0; NONCE_LEN];
+    entropy.fill(&mut nonce);
+    let mut body = plain.to_vec();
+    key.small_cipher()
+        .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(context), &mut body)
+        .expect("a small text is within AES-GCM's length limit");
+    [nonce.as_slice(), &body].concat()
 }
 
 /// Opens what [`seal_small`] made; `None` where it was tampered with, or key or context are others.
 pub fn open_small(key: &DataKey, context: &[u8], sealed: &[u8]) -> Option<Vec<u8>> {
-    let _ = (key, context, sealed);
-    unimplemented!()
+    let (nonce, body) = sealed.split_first_chunk::<NONCE_LEN>()?;
+    let mut body = body.to_vec();
+    let nonce = Nonce::assume_unique_for_key(*nonce);
+    let plain = key.small_cipher().open_in_place(nonce, Aad::from(context), &mut body).ok()?;
+    Some(plain.to_vec())
 }

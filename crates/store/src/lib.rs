@@ -24,7 +24,8 @@ pub use batch::{Batch, BatchHeader, Row, read, write};
 pub use disk::{Disk, DiskFile, OsDisk};
 pub use error::{Error, Kind};
 pub use journal::{
-    AppendRefused, CommitWaiter, Flushes, Group, Health, Journal, JournalStats, SegmentNumber, Tail, TailError,
+    AppendRefused, CommitWaiter, Flushes, Group, Health, Journal, JournalStats, SegmentNumber, Tail,
+    TailError,
 };
 pub use keyring::{DataKey, Identity, Keyring, open_small, seal_small};
 pub use objects::{Created, DurableFolder, Objects, Version};

@@ -1,12 +1,22 @@
-//! The store as one thing: opened once by the one process that has the data folder.
+//! The store as one thing: opened once, by the one process that has the data folder.
 
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
-use model::{CenterName, Clock, Entropy, GatewayName, Sequence};
+use model::{CenterName, Clock, Entropy, GatewayName, KeyPeriod, Sequence, VehicleId};
+use rustix::fs::FlockOperation;
+use rustix::io::Errno;
 
+use crate::disk::create_folder_durable;
+use crate::journal::JournalOptions;
+use crate::paths::{LOCK_FILE, journal_folder};
+use crate::sealer::SealTarget;
 use crate::{
-    Batch, BatchName, Disk, Error, Identity, Journal, JournalSettings, Keyring, Names, Objects, SealedBatch, Settings,
+    Ack, Batch, BatchName, Disk, Error, Identity, Journal, JournalSettings, Keyring, Names, Objects,
+    Register, SealedBatch, Settings, batch,
 };
 
 /// What the store takes from the outside world.
@@ -25,11 +35,15 @@ pub type OnSealed = Box<dyn Fn(&SealedBatch) + Send>;
 
 /// A center's durable state.
 pub struct Store {
+    settings: Settings,
+    folder: PathBuf,
     objects: Objects,
     names: Names,
     keyring: Keyring,
-    _world: World,
-    _folder: PathBuf,
+    register: Register,
+    world: World,
+    /// Locked for as long as the store is open.
+    _lock: File,
 }
 
 impl Store {
@@ -41,8 +55,20 @@ impl Store {
         identity: &Identity,
         world: World,
     ) -> Result<Self, Error> {
-        let _ = (settings, folder, center, identity, world);
-        unimplemented!()
+        let lock = lock(folder)?;
+        let objects = Objects::local(&folder.join(local_folder(&settings.url)?))?;
+        let names = Names::new(center.clone());
+        let register =
+            Register::claim(&objects, names.writer(), &format!("{center} at {}", world.clock.now()))?;
+        let keyring =
+            Keyring::new(objects.clone(), names.clone(), identity.clone(), Arc::clone(&world.entropy));
+        // Frames about the center itself are sealed like any other.
+        match keyring.key(VehicleId::NONE, KeyPeriod::default()) {
+            Err(Error::KeyMissing { .. }) => keyring.create(VehicleId::NONE, KeyPeriod::default())?,
+            other => other?,
+        };
+        let (settings, folder) = (settings.clone(), folder.to_owned());
+        Ok(Self { settings, folder, objects, names, keyring, register, world, _lock: lock })
     }
 
     /// The objects, for control entries and the like.
@@ -61,30 +87,85 @@ impl Store {
     }
 
     /// Opens a gateway's journal: recovers what lies there, starts its threads, seals what was recovered.
+    ///
+    /// Fails with [`Error::JournalDamaged`] where the journal holds what no crash leaves, before anything is changed.
     pub fn open_journal(
         &self,
         settings: &JournalSettings,
         gateway: &GatewayName,
         on_sealed: OnSealed,
     ) -> Result<Journal, Error> {
-        let _ = (settings, gateway, on_sealed);
-        unimplemented!()
+        let age = Duration::from_millis(self.settings.batch_age_ms_max);
+        let options = JournalOptions {
+            folder: journal_folder(&self.folder.join(&settings.dir), gateway),
+            center: self.names.center().clone(),
+            gateway: gateway.clone(),
+            segment_bytes: self.settings.batch_bytes_max,
+            segment_age: match settings.ack {
+                Ack::Journal => age,
+                Ack::Object => age.min(JournalSettings::OBJECT_AGE),
+            },
+            bytes_max: settings.bytes_max,
+            commit_interval: Duration::from_millis(settings.commit_interval_ms_min),
+            ack: settings.ack,
+        };
+        let target = SealTarget {
+            objects: self.objects.clone(),
+            keyring: self.keyring.clone(),
+            register: self.register.clone(),
+            center: self.names.center().clone(),
+            gateway: gateway.clone(),
+            on_sealed,
+        };
+        let sealed = self.batches_after(gateway, Sequence(0))?;
+        Journal::open(options, &self.world, target, &sealed)
     }
 
     /// The gateway's batches with frames after `after`, oldest first.
     pub fn batches_after(&self, gateway: &GatewayName, after: Sequence) -> Result<Vec<BatchName>, Error> {
-        let _ = (gateway, after);
-        unimplemented!()
+        let mut batches = self.batches()?;
+        batches.retain(|batch| batch.gateway == *gateway && batch.last > after);
+        Ok(batches)
     }
 
-    /// All batches of the center, oldest first within a gateway.
+    /// All batches of the center, by gateway and oldest first.
     pub fn batches(&self) -> Result<Vec<BatchName>, Error> {
-        unimplemented!()
+        let found = self.objects.list(&self.names.batches())?;
+        let mut batches: Vec<_> = found.iter().filter_map(|meta| BatchName::parse(&meta.location)).collect();
+        batches.sort_unstable_by(|a, b| (&a.gateway, a.last).cmp(&(&b.gateway, b.last)));
+        Ok(batches)
     }
 
     /// Reads a batch.
     pub fn read_batch(&self, name: &BatchName) -> Result<Batch, Error> {
-        let _ = name;
-        unimplemented!()
+        read_batch(&self.objects, name)
+    }
+}
+
+pub(crate) fn read_batch(objects: &Objects, name: &BatchName) -> Result<Batch, Error> {
+    let path = name.path();
+    let bytes = objects.read(&path)?.ok_or_else(|| Error::corrupt(&path, "the batch is gone"))?;
+    batch::read(path.as_ref(), bytes)
+}
+
+/// The folder of a `file:` address.
+fn local_folder(url: &str) -> Result<&str, Error> {
+    let folder = url.strip_prefix("file:").filter(|folder| !folder.is_empty());
+    folder.ok_or_else(|| Error::Setting {
+        setting: "store.url",
+        rule: "must be `file:` and a folder".to_owned(),
+    })
+}
+
+fn lock(folder: &Path) -> Result<File, Error> {
+    let doing = || format!("locking {}", folder.display());
+    create_folder_durable(folder).map_err(Error::disk(doing()))?;
+    let path = folder.join(LOCK_FILE);
+    let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path);
+    let file = file.map_err(Error::disk(doing()))?;
+    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(Errno::WOULDBLOCK) => Err(Error::InUse { folder: folder.display().to_string() }),
+        Err(error) => Err(Error::disk(doing())(error.into())),
     }
 }

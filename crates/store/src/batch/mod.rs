@@ -1,9 +1,29 @@
-//! A batch: the frames of one closed segment as one immutable Parquet object.
+//! A batch: the frames of one closed segment as one immutable Parquet object. `docs/formats/batch.md` describes it.
 
-use bytes::Bytes;
-use model::{CenterName, ConnectionId, Frame, GatewayName, KeyPeriod, Protocol, Sequence, UtcMicros, VehicleId};
+mod cell;
+mod reader;
+#[cfg(test)]
+mod tests;
+mod writer;
 
-use crate::{Error, Keyring};
+use model::{
+    CenterName, ConnectionId, Frame, GatewayName, KeyPeriod, Protocol, Sequence, UtcMicros, VehicleId,
+};
+
+pub use reader::{Batch, read};
+pub use writer::write;
+
+/// The version that this program writes.
+const FORMAT: &str = "1";
+
+/// Keys of the file's metadata.
+mod metadata {
+    pub(super) const FORMAT: &str = "domicile.batch.format";
+    pub(super) const CENTER: &str = "domicile.center";
+    pub(super) const GATEWAY: &str = "domicile.gateway";
+    pub(super) const FIRST: &str = "domicile.sequence.first";
+    pub(super) const LAST: &str = "domicile.sequence.last";
+}
 
 /// What a batch says of itself.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -49,42 +69,4 @@ impl<'a> Row<'a> {
             bytes: self.bytes?,
         })
     }
-}
-
-/// An opened batch.
-pub struct Batch {
-    header: BatchHeader,
-}
-
-impl Batch {
-    /// What it says of itself.
-    pub fn header(&self) -> &BatchHeader {
-        &self.header
-    }
-
-    /// Gives each frame, decrypted, in order of sequence; stops at the visitor's first error.
-    pub fn for_each<E: From<Error>>(
-        &self,
-        keyring: &Keyring,
-        visit: impl FnMut(Row<'_>) -> Result<(), E>,
-    ) -> Result<(), E> {
-        let _ = (keyring, visit);
-        unimplemented!()
-    }
-}
-
-/// Writes frames, in order of sequence, as one batch.
-pub fn write<'a>(
-    header: &BatchHeader,
-    frames: impl Iterator<Item = (Sequence, Frame<'a>)>,
-    keyring: &Keyring,
-) -> Result<Bytes, Error> {
-    let _ = (header, frames, keyring);
-    unimplemented!()
-}
-
-/// Opens the bytes of a batch of any version; `name` is for errors.
-pub fn read(name: &str, bytes: Bytes) -> Result<Batch, Error> {
-    let _ = (name, bytes);
-    unimplemented!()
 }

@@ -225,7 +225,10 @@ impl Shared {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 // Who made it may have crashed before its folder was synced; who hears "it exists" relies on it.
                 self.sync_parent(target).map_err(generic)?;
-                Err(object_store::Error::AlreadyExists { path: target.display().to_string(), source: error.into() })
+                Err(object_store::Error::AlreadyExists {
+                    path: target.display().to_string(),
+                    source: error.into(),
+                })
             }
             Err(error) => Err(generic(error)),
         }

@@ -1,0 +1,276 @@
+//! The journal's files: made, zeroed and kept ready, so that a commit never waits for that.
+//!
+//! A slot is a file that serves one segment after the other. Its way, each step durable before the next: header says released →
+//! body zeroed → header says active under a new number → groups.
+
+use std::collections::VecDeque;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::{CenterName, Entropy, GatewayName};
+use parking_lot::{Condvar, Mutex};
+
+use super::format::{BLOCK_BYTES, SegmentHeader, SegmentState};
+use super::{JournalOptions, SegmentNumber};
+use crate::paths::slot_file;
+use crate::{Disk, DiskFile, World};
+
+/// Segments kept ready beside the one in use.
+const READY_MIN: usize = 2;
+/// Bytes zeroed with one write.
+const ZEROS_BYTES: usize = 1 << 20;
+/// First and longest pause between tries on a failing disk.
+const RETRY_MIN: Duration = Duration::from_millis(100);
+const RETRY_MAX: Duration = Duration::from_secs(5);
+
+/// A slot that no segment uses.
+pub(super) enum FreeSlot {
+    /// Its body may hold anything that is sealed or void.
+    Dirty { slot: u32, file: Arc<dyn DiskFile> },
+    /// Its body is zero.
+    Clean { slot: u32, file: Arc<dyn DiskFile> },
+    /// Its file is missing, of another size, or suspect: it is removed and made anew.
+    Remake { slot: u32 },
+}
+
+impl FreeSlot {
+    fn slot(&self) -> u32 {
+        match *self {
+            Self::Dirty { slot, .. } | Self::Clean { slot, .. } | Self::Remake { slot } => slot,
+        }
+    }
+}
+
+/// A segment that can take its first group.
+pub(super) struct ReadySegment {
+    pub(super) slot: u32,
+    pub(super) number: SegmentNumber,
+    pub(super) salt: u64,
+    pub(super) file: Arc<dyn DiskFile>,
+}
+
+/// What [`Slots::take`] got.
+pub(super) enum Taken {
+    Ready(ReadySegment),
+    /// One is being made ready.
+    Preparing,
+    /// The disk fails, with this answer.
+    Failing(String),
+    /// Every slot holds a segment that is not sealed yet.
+    Full,
+}
+
+/// How many slots there are.
+#[derive(Clone, Copy, Default)]
+pub(super) struct SlotCount {
+    pub(super) total: u32,
+    pub(super) next: u32,
+}
+
+pub(super) struct Slots {
+    disk: Arc<dyn Disk>,
+    entropy: Arc<dyn Entropy>,
+    folder: PathBuf,
+    center: CenterName,
+    gateway: GatewayName,
+    segment_bytes: u64,
+    slots_max: u32,
+    state: Mutex<State>,
+    /// A segment became ready or was taken, a slot was freed, the disk failed, or the end has come.
+    changed: Condvar,
+}
+
+struct State {
+    ready: VecDeque<ReadySegment>,
+    free: VecDeque<FreeSlot>,
+    count: SlotCount,
+    next_number: u64,
+    is_preparing: bool,
+    failing: Option<String>,
+    has_ended: bool,
+}
+
+impl Slots {
+    pub(super) fn new(
+        options: &JournalOptions,
+        world: &World,
+        free: Vec<FreeSlot>,
+        count: SlotCount,
+        next_number: u64,
+    ) -> Self {
+        let slots_max = options.bytes_max / options.segment_bytes;
+        Self {
+            disk: Arc::clone(&world.disk),
+            entropy: Arc::clone(&world.entropy),
+            folder: options.folder.clone(),
+            center: options.center.clone(),
+            gateway: options.gateway.clone(),
+            segment_bytes: options.segment_bytes,
+            slots_max: u32::try_from(slots_max).unwrap_or(u32::MAX),
+            state: Mutex::new(State {
+                ready: VecDeque::new(),
+                free: free.into(),
+                count,
+                next_number,
+                is_preparing: false,
+                failing: None,
+                has_ended: false,
+            }),
+            changed: Condvar::new(),
+        }
+    }
+
+    /// Takes the next segment; waits at most `wait` for it.
+    pub(super) fn take(&self, wait: Duration) -> Taken {
+        let mut state = self.state.lock();
+        if state.ready.is_empty() {
+            let _ = self.changed.wait_for(&mut state, wait);
+        }
+        if let Some(ready) = state.ready.pop_front() {
+            self.changed.notify_all();
+            return Taken::Ready(ready);
+        }
+        match &state.failing {
+            Some(reason) => Taken::Failing(reason.clone()),
+            None if state.is_preparing || !state.free.is_empty() || state.count.total < self.slots_max => {
+                Taken::Preparing
+            }
+            None => Taken::Full,
+        }
+    }
+
+    /// Takes a slot back.
+    pub(super) fn release(&self, slot: FreeSlot) {
+        self.state.lock().free.push_back(slot);
+        self.changed.notify_all();
+    }
+
+    /// Lets a waiting [`Slots::take`] look again.
+    pub(super) fn wake(&self) {
+        self.changed.notify_all();
+    }
+
+    /// Ends [`Slots::run`].
+    pub(super) fn end(&self) {
+        self.state.lock().has_ended = true;
+        self.changed.notify_all();
+    }
+
+    /// Keeps segments ready, until the end.
+    pub(super) fn run(&self) {
+        let mut pause = RETRY_MIN;
+        while let Some((slot, number)) = self.next_job() {
+            let id = slot.slot();
+            let prepared = self.prepare(slot, number);
+            let mut state = self.state.lock();
+            state.is_preparing = false;
+            match prepared {
+                Ok(ready) => {
+                    state.ready.push_back(ready);
+                    state.failing = None;
+                    pause = RETRY_MIN;
+                    self.changed.notify_all();
+                }
+                Err(error) => {
+                    tracing::error!(slot = id, %error, "a journal segment can't be made ready; trying again");
+                    state.free.push_front(FreeSlot::Remake { slot: id });
+                    state.failing = Some(error.to_string());
+                    self.changed.notify_all();
+                    let _ = self.changed.wait_while_for(&mut state, |state| !state.has_ended, pause);
+                    pause = (pause * 2).min(RETRY_MAX);
+                }
+            }
+        }
+    }
+
+    fn next_job(&self) -> Option<(FreeSlot, SegmentNumber)> {
+        let mut state = self.state.lock();
+        loop {
+            if state.has_ended {
+                return None;
+            }
+            let slot = if state.ready.len() >= READY_MIN {
+                None
+            } else if let Some(free) = state.free.pop_front() {
+                Some(free)
+            } else if state.count.total < self.slots_max {
+                let slot = state.count.next;
+                state.count.total += 1;
+                state.count.next += 1;
+                Some(FreeSlot::Remake { slot })
+            } else {
+                None
+            };
+            if let Some(slot) = slot {
+                let number = SegmentNumber(state.next_number);
+                state.next_number += 1;
+                state.is_preparing = true;
+                return Some((slot, number));
+            }
+            self.changed.wait(&mut state);
+        }
+    }
+
+    fn prepare(&self, slot: FreeSlot, number: SegmentNumber) -> io::Result<ReadySegment> {
+        let mut salt = [0; 8];
+        self.entropy.fill(&mut salt);
+        let salt = u64::from_le_bytes(salt);
+        let id = slot.slot();
+        let file = match slot {
+            FreeSlot::Clean { file, .. } => file,
+            FreeSlot::Dirty { file, .. } => {
+                // First of all the old groups are declared void: were the body zeroed first and the power cut, groups would be
+                // missing in the middle, which is what damage looks like.
+                self.write_header(file.as_ref(), SegmentState::Released, number, salt)?;
+                self.write_zeros(file.as_ref())?;
+                file
+            }
+            FreeSlot::Remake { slot } => {
+                let path = self.folder.join(slot_file(slot));
+                match self.disk.remove(&path) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                    _ => {}
+                }
+                let file = self.disk.create(&path, self.segment_bytes)?;
+                // Written once, so that a commit changes no metadata of the file system.
+                self.write_zeros(file.as_ref())?;
+                self.disk.sync_folder(&self.folder)?;
+                file
+            }
+        };
+        self.write_header(file.as_ref(), SegmentState::Active, number, salt)?;
+        Ok(ReadySegment { slot: id, number, salt, file })
+    }
+
+    fn write_header(
+        &self,
+        file: &dyn DiskFile,
+        state: SegmentState,
+        number: SegmentNumber,
+        salt: u64,
+    ) -> io::Result<()> {
+        let header = SegmentHeader {
+            state,
+            number,
+            bytes: self.segment_bytes,
+            salt,
+            center: self.center.clone(),
+            gateway: self.gateway.clone(),
+        };
+        file.write_at(&header.encode(), 0)?;
+        file.sync()
+    }
+
+    fn write_zeros(&self, file: &dyn DiskFile) -> io::Result<()> {
+        let zeros = vec![0; ZEROS_BYTES];
+        let mut offset = BLOCK_BYTES as u64;
+        while offset < self.segment_bytes {
+            let bytes = (self.segment_bytes - offset).min(ZEROS_BYTES as u64);
+            file.write_at(&zeros[..bytes as usize], offset)?;
+            offset += bytes;
+        }
+        file.sync()
+    }
+}
