@@ -23,3 +23,6 @@ pub use session::{Action, Outcome, Session, Verdict};
 
 /// The largest message that a vehicle may send, in bytes: the reference server's limit.
 pub const MESSAGE_BYTES_MAX: usize = 1_000_000;
+
+#[cfg(test)]
+mod tests;

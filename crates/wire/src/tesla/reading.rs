@@ -212,8 +212,8 @@ pub(super) fn shortest(number: f32) -> f64 {
     /// Powers of ten that a decimal of few digits is a fraction of.
     const POWERS: [f64; 7] = [1.0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6];
     let wide = f64::from(number);
-    // Below 2^53 the rounded product is exact, and so the quotient is the decimal's nearest f64.
-    if wide.abs() < 1e9 {
+    // Up to 2^24 every whole number is an f32, and the rounded product is exact: the quotient is the decimal's nearest f64.
+    if wide.abs() < 16_777_216.0 {
         for power in POWERS {
             let decimal = (wide * power).round() / power;
             if decimal as f32 == number {
