@@ -3,6 +3,7 @@
 //! The program reads its settings, puts the rooms together ([`cli`] for a command, `assemble` for the serving center) and runs.
 //! Not here: parsing of vehicles' bytes, decisions, object names.
 
+mod api;
 mod center;
 mod cli;
 mod ingress;

@@ -1,0 +1,116 @@
+//! SQL: a question in, an Arrow stream out (IPC streaming format).
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use arrow::error::ArrowError;
+use arrow::ipc::writer::StreamWriter;
+use axum::Json;
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use futures::future::BoxFuture;
+use futures::stream::{self, BoxStream};
+use futures::{StreamExt, TryStreamExt};
+use serde::{Deserialize, Serialize};
+
+use super::status::TableView;
+use super::{Office, Problem};
+
+/// The content type of an Arrow stream.
+const ARROW_STREAM: &str = "application/vnd.apache.arrow.stream";
+
+/// Whoever answers SQL.
+pub(crate) trait Sql: Send + Sync {
+    /// Answers one question.
+    fn query(&self, sql: String) -> BoxFuture<'_, Result<Rows, Problem>>;
+
+    /// How the tables are.
+    fn tables(&self) -> Vec<TableView>;
+}
+
+/// An answer's rows as they come.
+pub(crate) struct Rows {
+    pub(crate) schema: SchemaRef,
+    pub(crate) batches: BoxStream<'static, Result<RecordBatch, Problem>>,
+}
+
+/// A question.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Question {
+    pub(crate) sql: String,
+}
+
+pub(super) async fn query(State(office): State<Arc<Office>>, Json(question): Json<Question>) -> Response {
+    match answer(&office, question.sql).await {
+        Ok(body) => ([(header::CONTENT_TYPE, ARROW_STREAM)], body).into_response(),
+        Err(problem) => problem.into_response(),
+    }
+}
+
+async fn answer(office: &Office, sql: String) -> Result<Body, Problem> {
+    let mut rows = office.query(sql).await?;
+    // Most of what can fail does so before the first rows, and then the answer can still be a problem instead of a stream
+    // that breaks off.
+    let first = rows.batches.next().await.transpose()?;
+    let broken = |error: ArrowError| Problem::unavailable(error);
+    let mut writer = StreamWriter::try_new(Vec::new(), &rows.schema).map_err(broken)?;
+    let batches = stream::iter(first.map(Ok)).chain(rows.batches).map(Some).chain(stream::iter([None]));
+    let parts = batches.map(move |batch| -> Result<Bytes, Problem> {
+        match batch {
+            Some(batch) => writer.write(&batch?).map_err(broken)?,
+            None => writer.finish().map_err(broken)?,
+        }
+        Ok(Bytes::from(std::mem::take(writer.get_mut())))
+    });
+    Ok(Body::from_stream(parts.map_err(|problem| {
+        tracing::warn!(%problem, "a query ended before its last row");
+        problem
+    })))
+}
+
+impl Office {
+    /// Answers one question.
+    pub(crate) async fn query(&self, sql: String) -> Result<Rows, Problem> {
+        match &self.sql {
+            Some(sql_room) => sql_room.query(sql).await,
+            None => Err(Problem::unavailable(
+                "this center is a pure gateway: it has no tables (setting lake.enabled, or a program built without the lake)",
+            )),
+        }
+    }
+}
+
+#[cfg(feature = "lake")]
+impl Sql for lake::Lake {
+    fn query(&self, sql: String) -> BoxFuture<'_, Result<Rows, Problem>> {
+        Box::pin(async move {
+            let answer = lake::Lake::query(self, &sql).await.map_err(query_problem)?;
+            Ok(Rows { schema: answer.schema, batches: answer.rows.map_err(query_problem).boxed() })
+        })
+    }
+
+    fn tables(&self) -> Vec<TableView> {
+        let view = |table: lake::TableStatus| TableView {
+            table: table.table.to_owned(),
+            rows: table.rows,
+            files: table.files,
+            bytes: table.bytes,
+            tail_rows: table.tail_rows,
+            duplicates: table.duplicates,
+        };
+        self.status().into_iter().map(view).collect()
+    }
+}
+
+#[cfg(feature = "lake")]
+fn query_problem(error: lake::QueryError) -> Problem {
+    match error {
+        lake::QueryError::Refused(_) => Problem::refused(error),
+        lake::QueryError::TooLarge(_) | lake::QueryError::Failed(_) => Problem::unavailable(error),
+        _ => Problem::invalid(error),
+    }
+}
