@@ -45,7 +45,7 @@ pub fn encode_alerts(alerts: &[Alert<'_>], created_at: Option<UtcMicros>, vin: &
 /// Appends a payload of topic `errors` with one error: its name, its tags and its text.
 pub fn encode_errors(
     name: &str,
-    tags: &[(&str, &str)],
+    tags: &[Tag<'_>],
     body: &str,
     created_at: UtcMicros,
     vin: &str,
@@ -60,9 +60,12 @@ pub fn encode_errors(
     put_ending(Some(created_at), vin, out);
 }
 
+/// A tag of an error or a metric to write: key and value.
+pub type Tag<'a> = (&'a str, &'a str);
+
 /// Appends a payload of topic `metrics`; a metric is its name, its tags and its value.
 pub fn encode_metrics(
-    metrics: &[(&str, &[(&str, &str)], f64)],
+    metrics: &[(&str, &[Tag<'_>], f64)],
     created_at: Option<UtcMicros>,
     vin: &str,
     out: &mut Vec<u8>,
@@ -99,7 +102,7 @@ fn put_ending(created_at: Option<UtcMicros>, vin: &str, out: &mut Vec<u8>) {
     put_text_unless_empty(out, 3, vin);
 }
 
-fn put_tags(out: &mut Vec<u8>, field: u32, tags: &[(&str, &str)]) {
+fn put_tags(out: &mut Vec<u8>, field: u32, tags: &[Tag<'_>]) {
     for (key, value) in tags {
         put_message(out, field, |out| {
             put_text_unless_empty(out, 1, key);

@@ -12,7 +12,7 @@ mod proto;
 mod value;
 mod vitals;
 
-pub use encode::{encode_alerts, encode_connectivity, encode_errors, encode_metrics, encode_vitals};
+pub use encode::{Tag, encode_alerts, encode_connectivity, encode_errors, encode_metrics, encode_vitals};
 pub use notice::{
     Alert, Alerts, Audience, Connectivity, ConnectivityStatus, Errors, Metric, Metrics, Notices, Tags,
     VehicleError,

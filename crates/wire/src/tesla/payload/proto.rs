@@ -4,6 +4,47 @@ use model::UtcMicros;
 
 use crate::Malformed;
 
+/// What is malformed, in 8 bytes: results are returned in registers on the way that every message takes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Fault {
+    rule: Rule,
+    /// Where in the payload; a payload is far shorter than 4 GiB.
+    offset: u32,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Rule {
+    FieldNumber,
+    WireType,
+    Varint,
+    Fixed,
+    Length,
+    OwnType,
+    Text,
+}
+
+impl Fault {
+    #[cold]
+    fn new(rule: Rule, offset: usize) -> Self {
+        Self { rule, offset: u32::try_from(offset).unwrap_or(u32::MAX) }
+    }
+}
+
+impl From<Fault> for Malformed {
+    fn from(fault: Fault) -> Self {
+        let rule = match fault.rule {
+            Rule::FieldNumber => "a field number from 1 to 536,870,911",
+            Rule::WireType => "a wire type of proto3",
+            Rule::Varint => "a whole varint of at most 10 bytes",
+            Rule::Fixed => "a whole fixed number",
+            Rule::Length => "a length inside its message",
+            Rule::OwnType => "the wire type of the field's own type",
+            Rule::Text => "text in UTF-8",
+        };
+        Self { what: "payload", rule, offset: fault.offset as usize }
+    }
+}
+
 /// A message's bytes and where they begin in the payload.
 #[derive(Clone, Copy)]
 pub(super) struct Span<'a> {
@@ -55,16 +96,17 @@ impl<'a> Span<'a> {
         Fields { bytes: self.bytes, position: 0, offset: self.offset }
     }
 
-    pub(super) fn text(self) -> Result<&'a str, Malformed> {
+    #[inline(always)]
+    pub(super) fn text(self) -> Result<&'a str, Fault> {
         std::str::from_utf8(self.bytes)
-            .map_err(|error| malformed(self.offset + error.valid_up_to(), "text in UTF-8"))
+            .map_err(|error| Fault::new(Rule::Text, self.offset + error.valid_up_to()))
     }
 }
 
 impl<'a> Fields<'a> {
     /// The next field; `None` at the message's end.
-    #[inline]
-    pub(super) fn next(&mut self) -> Result<Option<Field<'a>>, Malformed> {
+    #[inline(always)]
+    pub(super) fn next(&mut self) -> Result<Option<Field<'a>>, Fault> {
         if self.position >= self.bytes.len() {
             return Ok(None);
         }
@@ -72,73 +114,82 @@ impl<'a> Fields<'a> {
         let tag = self.varint()?;
         let number = tag >> 3;
         if number == 0 || number > NUMBER_MAX {
-            return Err(malformed(offset, "a field number from 1 to 536,870,911"));
+            return Err(Fault::new(Rule::FieldNumber, offset));
         }
         let wire = match tag & 7 {
             0 => Wire::Varint(self.varint()?),
             1 => Wire::Fixed64(self.array()?),
             2 => Wire::Bytes(self.span()?),
             5 => Wire::Fixed32(self.array()?),
-            _ => return Err(malformed(offset, "a wire type of proto3")),
+            _ => return Err(Fault::new(Rule::WireType, offset)),
         };
         Ok(Some(Field { number: number as u32, wire, offset }))
     }
 
     /// The next number of a packed list; `None` at its end.
-    pub(super) fn packed(&mut self) -> Result<Option<i32>, Malformed> {
+    pub(super) fn packed(&mut self) -> Result<Option<i32>, Fault> {
         if self.position >= self.bytes.len() {
             return Ok(None);
         }
         self.varint().map(|number| Some(number as i32))
     }
 
-    #[inline]
-    fn varint(&mut self) -> Result<u64, Malformed> {
+    /// Most varints take one byte.
+    #[inline(always)]
+    fn varint(&mut self) -> Result<u64, Fault> {
         match self.bytes.get(self.position) {
             Some(&byte) if byte < 0x80 => {
                 self.position += 1;
                 Ok(u64::from(byte))
             }
-            _ => self.long_varint(),
-        }
-    }
-
-    fn long_varint(&mut self) -> Result<u64, Malformed> {
-        let start = self.position;
-        let mut value = 0_u64;
-        for (index, &byte) in self.bytes[start..].iter().take(10).enumerate() {
-            // The tenth byte has room for one bit; what is above it falls off, as in other readers.
-            value |= u64::from(byte & 0x7F) << (7 * index);
-            if byte < 0x80 {
-                self.position = start + index + 1;
-                return Ok(value);
+            _ => {
+                let (value, length) = long_varint(&self.bytes[self.position..])
+                    .ok_or_else(|| Fault::new(Rule::Varint, self.offset + self.position))?;
+                self.position += length;
+                Ok(value)
             }
         }
-        Err(malformed(self.offset + start, "a whole varint of at most 10 bytes"))
     }
 
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
-        let rest = &self.bytes[self.position..];
-        let array =
-            rest.first_chunk::<N>().ok_or(malformed(self.offset + self.position, "a whole fixed number"))?;
+    #[inline(always)]
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], Fault> {
+        let Some(array) = self.bytes[self.position..].first_chunk::<N>() else {
+            return Err(Fault::new(Rule::Fixed, self.offset + self.position));
+        };
         self.position += N;
         Ok(*array)
     }
 
-    fn span(&mut self) -> Result<Span<'a>, Malformed> {
+    #[inline(always)]
+    fn span(&mut self) -> Result<Span<'a>, Fault> {
         let start = self.position;
         let length = self.varint()?;
         let rest = &self.bytes[self.position..];
-        let bytes = usize::try_from(length).ok().and_then(|length| rest.get(..length));
-        let bytes = bytes.ok_or(malformed(self.offset + start, "a length inside its message"))?;
+        let Some(bytes) = usize::try_from(length).ok().and_then(|length| rest.get(..length)) else {
+            return Err(Fault::new(Rule::Length, self.offset + start));
+        };
         let offset = self.offset + self.position;
         self.position += bytes.len();
         Ok(Span { bytes, offset })
     }
 }
 
+/// A varint of several bytes and how many it takes; `None` where it isn't whole.
+fn long_varint(bytes: &[u8]) -> Option<(u64, usize)> {
+    let mut value = 0_u64;
+    for (index, &byte) in bytes.iter().take(10).enumerate() {
+        // The tenth byte has room for one bit; what is above it falls off, as in other readers.
+        value |= u64::from(byte & 0x7F) << (7 * index);
+        if byte < 0x80 {
+            return Some((value, index + 1));
+        }
+    }
+    None
+}
+
 impl<'a> Field<'a> {
-    pub(super) fn int64(&self) -> Result<i64, Malformed> {
+    #[inline(always)]
+    pub(super) fn int64(&self) -> Result<i64, Fault> {
         match self.wire {
             Wire::Varint(value) => Ok(value as i64),
             _ => Err(self.mismatch()),
@@ -146,41 +197,47 @@ impl<'a> Field<'a> {
     }
 
     /// An `int32` or an enumeration: the low 32 bits, as other readers take them.
-    pub(super) fn int32(&self) -> Result<i32, Malformed> {
+    #[inline(always)]
+    pub(super) fn int32(&self) -> Result<i32, Fault> {
         self.int64().map(|value| value as i32)
     }
 
-    pub(super) fn boolean(&self) -> Result<bool, Malformed> {
+    #[inline(always)]
+    pub(super) fn boolean(&self) -> Result<bool, Fault> {
         self.int64().map(|value| value != 0)
     }
 
-    pub(super) fn float(&self) -> Result<f32, Malformed> {
+    #[inline(always)]
+    pub(super) fn float(&self) -> Result<f32, Fault> {
         match self.wire {
             Wire::Fixed32(bytes) => Ok(f32::from_le_bytes(bytes)),
             _ => Err(self.mismatch()),
         }
     }
 
-    pub(super) fn double(&self) -> Result<f64, Malformed> {
+    #[inline(always)]
+    pub(super) fn double(&self) -> Result<f64, Fault> {
         match self.wire {
             Wire::Fixed64(bytes) => Ok(f64::from_le_bytes(bytes)),
             _ => Err(self.mismatch()),
         }
     }
 
-    pub(super) fn span(&self) -> Result<Span<'a>, Malformed> {
+    #[inline(always)]
+    pub(super) fn span(&self) -> Result<Span<'a>, Fault> {
         match self.wire {
             Wire::Bytes(span) => Ok(span),
             _ => Err(self.mismatch()),
         }
     }
 
-    pub(super) fn text(&self) -> Result<&'a str, Malformed> {
+    #[inline(always)]
+    pub(super) fn text(&self) -> Result<&'a str, Fault> {
         self.span()?.text()
     }
 
     /// A `google.protobuf.Timestamp`; `None` where it is zero or out of a timestamp's range, which is no time that a vehicle means.
-    pub(super) fn timestamp(&self) -> Result<Option<UtcMicros>, Malformed> {
+    pub(super) fn timestamp(&self) -> Result<Option<UtcMicros>, Fault> {
         let mut fields = self.span()?.fields();
         let (mut seconds, mut nanos) = (0, 0);
         while let Some(field) = fields.next()? {
@@ -204,13 +261,9 @@ impl<'a> Field<'a> {
         Ok(Some(whole.plus_micros(micros)))
     }
 
-    fn mismatch(&self) -> Malformed {
-        malformed(self.offset, "the wire type of the field's own type")
+    fn mismatch(&self) -> Fault {
+        Fault::new(Rule::OwnType, self.offset)
     }
-}
-
-pub(super) fn malformed(offset: usize, rule: &'static str) -> Malformed {
-    Malformed { what: "payload", rule, offset }
 }
 
 /// Appends a varint.

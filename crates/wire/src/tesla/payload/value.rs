@@ -1,8 +1,6 @@
 //! A datum of topic `V`: a field's number and its value, a one-of of 53 kinds.
 
-use crate::Malformed;
-
-use super::proto::{Field, Span, put_double, put_float, put_message, put_number, put_text};
+use super::proto::{Fault, Field, Span, put_double, put_float, put_message, put_number, put_text};
 
 /// A value of a field.
 #[derive(Clone, Copy, PartialEq)]
@@ -160,7 +158,7 @@ const ENUMERATIONS: [&str; 55] = [
 ];
 
 impl<'a> Datum<'a> {
-    pub(super) fn read(span: Span<'a>) -> Result<Self, Malformed> {
+    pub(super) fn read(span: Span<'a>) -> Result<Self, Fault> {
         let mut datum = Self { field: 0, value: Value::Absent };
         let mut fields = span.fields();
         while let Some(field) = fields.next()? {
@@ -200,7 +198,7 @@ impl<'a> Value<'a> {
     }
 
     /// Reads a one-of: of several that are set the last holds. A kind that isn't known doesn't displace one that is.
-    fn read(span: Span<'a>) -> Result<Self, Malformed> {
+    fn read(span: Span<'a>) -> Result<Self, Fault> {
         let mut value = Self::Absent;
         let mut fields = span.fields();
         while let Some(field) = fields.next()? {
@@ -213,8 +211,8 @@ impl<'a> Value<'a> {
         Ok(value)
     }
 
-    #[inline]
-    fn of_field(field: &Field<'a>) -> Result<Self, Malformed> {
+    #[inline(always)]
+    fn of_field(field: &Field<'a>) -> Result<Self, Fault> {
         Ok(match field.number {
             TEXT => Self::Text(field.text()?),
             INT => Self::Int(field.int32()?),
@@ -265,7 +263,7 @@ impl<'a> Value<'a> {
     }
 }
 
-fn read_location<'a>(span: Span<'_>) -> Result<Value<'a>, Malformed> {
+fn read_location<'a>(span: Span<'_>) -> Result<Value<'a>, Fault> {
     let (mut latitude, mut longitude) = (0.0, 0.0);
     let mut fields = span.fields();
     while let Some(field) = fields.next()? {
@@ -278,7 +276,7 @@ fn read_location<'a>(span: Span<'_>) -> Result<Value<'a>, Malformed> {
     Ok(Value::Location { latitude, longitude })
 }
 
-fn read_members(span: Span<'_>, members: u32) -> Result<u16, Malformed> {
+fn read_members(span: Span<'_>, members: u32) -> Result<u16, Fault> {
     let mut bits = 0_u16;
     let mut fields = span.fields();
     while let Some(field) = fields.next()? {
@@ -290,7 +288,7 @@ fn read_members(span: Span<'_>, members: u32) -> Result<u16, Malformed> {
     Ok(bits)
 }
 
-fn read_time<'a>(span: Span<'_>) -> Result<Value<'a>, Malformed> {
+fn read_time<'a>(span: Span<'_>) -> Result<Value<'a>, Fault> {
     let (mut hour, mut minute, mut second) = (0, 0, 0);
     let mut fields = span.fields();
     while let Some(field) = fields.next()? {

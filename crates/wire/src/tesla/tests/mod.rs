@@ -22,14 +22,16 @@ const SENDER: &str = "vehicle_device.LRW3E7FA8MC000001";
 /// 2026-03-01T12:00:00Z.
 const NOON: UtcMicros = UtcMicros::from_seconds(1_772_366_400);
 
+/// Kind, code, detail, time and end.
+type HeardEvent = (String, String, Option<String>, UtcMicros, Option<UtcMicros>);
+
 /// Keeps what a frame says, owned.
 #[derive(Default, Debug, PartialEq, Clone)]
 struct Heard {
     /// Signal, value, text, quality.
     readings: Vec<(&'static str, Option<f64>, Option<String>, Quality)>,
     positions: Vec<Position>,
-    /// Kind, code, detail, time and end.
-    events: Vec<(String, String, Option<String>, UtcMicros, Option<UtcMicros>)>,
+    events: Vec<HeardEvent>,
     times: Vec<UtcMicros>,
 }
 
