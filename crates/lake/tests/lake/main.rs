@@ -1,0 +1,9 @@
+//! The lake through its public face, on real object stores, some of which fail.
+
+mod duplicates;
+mod exactly_once;
+mod oracle;
+mod queries;
+mod size;
+mod together;
+mod world;

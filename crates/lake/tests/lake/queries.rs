@@ -1,0 +1,162 @@
+//! SQL: what it answers, and what it refuses.
+
+use std::sync::Arc;
+
+use arrow::util::pretty::pretty_format_batches;
+use lake::{QueryError, Settings};
+use object_store::memory::InMemory;
+
+use crate::world::{Center, START};
+
+fn printed(center: &Center, sql: &str) -> String {
+    pretty_format_batches(&center.query(sql).expect(sql)).expect("a table").to_string()
+}
+
+#[test]
+fn rows_read_the_same_from_tail_and_files() {
+    let mut center = Center::new();
+    center.take(1, 1..=8);
+    let queries = [
+        "select * from signals order by time, signal, vehicle",
+        "select * from positions order by time",
+        "select * from events order by time",
+        "select signal, quality, count(*), min(value), max(text) from signals group by 1, 2 order by 1, 2",
+        "select vehicle, max(time) from signals where signal like '%Part01' and value > 3 group by 1 order by 1",
+        "select e.code, p.latitude from events e join positions p on e.vehicle = p.vehicle and e.time = p.time order by 1",
+    ];
+    let from_tail = queries.map(|sql| printed(&center, sql));
+    center.commit(1, 8).expect("a commit");
+    let from_files = queries.map(|sql| printed(&center, sql));
+    for (tail, files) in from_tail.iter().zip(&from_files) {
+        assert_eq!(tail, files);
+    }
+    let squeezed = from_files.map(|table| table.split_whitespace().collect::<Vec<_>>().join(" "));
+    for (table, row) in [
+        (
+            0,
+            "| v0000000000000001 | 2026-11-23T10:00:00.100Z | Vehicle.Powertrain.TractionBattery.Part03 | 2.0 | Charging | valid | tesla | 2026-11-23T10:00:00.100Z |",
+        ),
+        (
+            1,
+            "| v0000000000000001 | 2026-11-23T10:00:00.100Z | 31.20001 | 121.5 | 90.0 | | true | tesla | 2026-11-23T10:00:00.100Z |",
+        ),
+        (
+            2,
+            "| v0000000000000002 | 2026-11-23T10:00:00.200Z | alert | 2 | 1 | | {} | tesla | 2026-11-23T10:00:00.200Z |",
+        ),
+    ] {
+        assert!(squeezed[table].contains(row), "{}", squeezed[table]);
+    }
+}
+
+#[test]
+fn an_empty_lake_has_its_tables_and_columns() {
+    let center = Center::new();
+    assert_eq!(center.numbers("select count(*) from signals"), [0]);
+    let answer =
+        center.query("select table_name from information_schema.tables where table_schema = 'public'");
+    let names = answer.expect("an answer").iter().map(arrow::array::RecordBatch::num_rows).sum::<usize>();
+    assert_eq!(names, 5);
+}
+
+#[test]
+fn files_without_rows_in_question_are_not_opened() {
+    let mut center = Center::new();
+    for batch in 0..8 {
+        center.take(batch, batch * 10 + 1..=batch * 10 + 10);
+        center.commit(batch * 10 + 1, batch * 10 + 10).expect("a commit");
+    }
+    let plan =
+        |condition: &str| printed(&center, &format!("explain select value from signals where {condition}"));
+    let files = |plan: &str| plan.matches(".parquet").count();
+    assert_eq!(files(&plan("value > 0")), 8);
+    let one = START.plus_micros(5 * 1_000_000);
+    assert_eq!(
+        files(&plan(&format!("time = timestamp '{one}'"))),
+        1,
+        "{}",
+        plan(&format!("time = timestamp '{one}'"))
+    );
+    assert_eq!(files(&plan(&format!("received_at >= timestamp '{one}' and signal like '%Part01'"))), 4);
+    assert_eq!(files(&plan("vehicle = 'v0000000000000009'")), 0);
+    let count = format!("select count(*) from signals where time >= timestamp '{one}'");
+    assert_eq!(center.numbers(&count), [4 * 31]);
+}
+
+#[test]
+fn anything_but_a_question_is_refused() {
+    let center = Center::new();
+    for sql in [
+        "create table t as select 1",
+        "create view v as select 1",
+        "create external table t stored as csv location '/etc/passwd'",
+        "drop table signals",
+        "insert into signals select * from signals",
+        "delete from signals",
+        "update signals set value = 1",
+        "copy (select 1) to '/tmp/out.csv'",
+        "copy signals to '/tmp/out.parquet'",
+        "set datafusion.execution.batch_size = 1",
+        "begin",
+        "prepare p as select 1",
+    ] {
+        match center.query(sql) {
+            Err(QueryError::Refused(_) | QueryError::Malformed(_)) => {}
+            other => panic!("{sql}: {other:?}"),
+        }
+    }
+    for sql in
+        ["selec 1", "select nothing from signals", "select * from '/etc/passwd'", "select 1; select 2", ""]
+    {
+        assert!(matches!(center.query(sql), Err(QueryError::Malformed(_))), "{sql}");
+    }
+    assert_eq!(center.numbers("select count(*) from signals"), [0]);
+}
+
+#[test]
+fn a_query_beyond_its_memory_fails_and_others_go_on() {
+    let settings = Settings { memory_bytes_max: Settings::MEMORY_BYTES_MIN, ..Settings::default() };
+    let center = Center::open_with(Arc::new(InMemory::new()), settings).expect("a lake");
+    let sql = "select count(*) from (select a.value, b.value from generate_series(1, 3000000) a
+               join generate_series(1, 3000000) b on a.value = b.value order by 2 desc)";
+    assert!(matches!(center.query(sql), Err(QueryError::TooLarge(_))));
+    assert_eq!(center.numbers("select count(*) from signals"), [0]);
+}
+
+#[test]
+fn a_deep_condition_does_not_overflow_the_stack() {
+    let center = Center::new();
+    let condition: Vec<_> = (0..500).map(|number| format!("value = {number} or time is null")).collect();
+    assert_eq!(
+        center.numbers(&format!("select count(*) from signals where {}", condition.join(" or "))),
+        [0]
+    );
+}
+
+#[test]
+fn frames_are_read_by_their_hour_and_decrypted_only_when_asked_for() {
+    let center = Center::new();
+    assert_eq!(center.numbers("select count(*), count(distinct vehicle) from frames"), [12, 3]);
+    assert!(center.frames.read.lock().iter().all(|(_, with_bytes)| !with_bytes));
+    center.frames.read.lock().clear();
+    let sql = "select count(*), count(frame) from frames where received_at >= '2026-11-23T12:00:00Z'";
+    assert_eq!(center.numbers(sql), [6, 4]);
+    let read = std::mem::take(&mut *center.frames.read.lock());
+    assert!(
+        read.iter().all(|(name, with_bytes)| *with_bytes && name.as_str() >= "2026-11-23T11"),
+        "{read:?}"
+    );
+    let sql = "select count(*) from frames where received_at between '2026-11-23T11:00:00Z' and '2026-11-23T11:59:59Z'";
+    assert_eq!(center.numbers(sql), [3]);
+    assert_eq!(center.frames.read.lock().len(), 2, "the hour itself and the one in which a bound may lie");
+}
+
+#[test]
+fn vehicles_join_signals() {
+    let mut center = Center::new();
+    center.take(1, 1..=9);
+    let sql =
+        "select v.model, count(*) n from signals s join vehicles v using (vehicle) group by 1 order by 1";
+    let table = printed(&center, sql);
+    assert!(table.contains("| M0    | 12 |") && table.contains("| M2    | 12 |"), "{table}");
+}
