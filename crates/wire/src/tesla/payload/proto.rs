@@ -134,13 +134,17 @@ impl<'a> Fields<'a> {
         self.varint().map(|number| Some(number as i32))
     }
 
-    /// Most varints take one byte.
+    /// Most varints take one byte; tags of enumerations and numbers of later fields take two.
     #[inline(always)]
     fn varint(&mut self) -> Result<u64, Fault> {
-        match self.bytes.get(self.position) {
-            Some(&byte) if byte < 0x80 => {
+        match self.bytes[self.position..] {
+            [byte, ..] if byte < 0x80 => {
                 self.position += 1;
                 Ok(u64::from(byte))
+            }
+            [low, high, ..] if high < 0x80 => {
+                self.position += 2;
+                Ok(u64::from(low & 0x7F) | u64::from(high) << 7)
             }
             _ => {
                 let (value, length) = long_varint(&self.bytes[self.position..])
