@@ -4,10 +4,13 @@
 //! Not here: parsing of vehicles' bytes, decisions, object names.
 
 mod api;
+mod assemble;
 mod center;
 mod cli;
 mod ingress;
 mod observe;
+#[cfg(feature = "lake")]
+mod pipeline;
 mod pki;
 mod settings;
 mod world;

@@ -1,12 +1,14 @@
 //! What can be seen from outside: logs and metrics. No VIN, coordinate or token in either: a label's value comes from a closed
 //! set, and logs name connections.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use model::Protocol;
+use parking_lot::Mutex;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{
     DescriptorEncoder, EncodeLabelSet, EncodeMetric, LabelSetEncoder, MetricEncoder, NoLabelSet, text,
@@ -66,10 +68,12 @@ pub(crate) struct ProtocolMetrics {
 
 /// All counters of the program.
 pub(crate) struct Metrics {
-    registry: Registry,
+    registry: Mutex<Registry>,
     tesla: ProtocolMetrics,
     gbt32960: ProtocolMetrics,
     refused: Family<Labels<2>, Counter>,
+    /// The same over all protocols, for the status.
+    refused_by_code: Mutex<BTreeMap<&'static str, u64>>,
     rejected: Family<Labels<2>, Counter>,
     closed: Family<Labels<2>, Counter>,
     handshake_failures: Family<Labels<2>, Counter>,
@@ -120,10 +124,11 @@ impl Metrics {
             tls_reloads: counter("tls_reloads", "Certificates read anew from their files"),
             tls_reload_failures: counter("tls_reload_failures", "Changed certificate files of no use"),
             accept_failures: counter("accept_failures", "Connections that the system could not accept"),
-            registry,
+            registry: Mutex::new(registry),
             tesla,
             gbt32960,
             refused,
+            refused_by_code: Mutex::default(),
             rejected,
             closed,
             handshake_failures,
@@ -143,6 +148,12 @@ impl Metrics {
     /// Counts a refusal.
     pub(crate) fn refused(&self, protocol: Protocol, reason: &'static str) {
         self.refused.get_or_create(&two(protocol, reason)).inc();
+        *self.refused_by_code.lock().entry(reason).or_default() += 1;
+    }
+
+    /// Refusals since the start, by reason.
+    pub(crate) fn refusals(&self) -> Vec<(&'static str, u64)> {
+        self.refused_by_code.lock().iter().map(|(code, count)| (*code, *count)).collect()
     }
 
     /// Counts a frame that is not taken, whoever sent it.
@@ -172,16 +183,16 @@ impl Metrics {
 
     /// Adds figures that are asked for when somebody looks.
     pub(crate) fn add_gauges(
-        &mut self,
+        &self,
         gauges: impl Fn(&mut Gauges<'_, '_>) -> fmt::Result + Send + Sync + 'static,
     ) {
-        self.registry.register_collector(Box::new(Scraped(Box::new(gauges))));
+        self.registry.lock().register_collector(Box::new(Scraped(Box::new(gauges))));
     }
 
     /// All of it in the text format of OpenMetrics.
     pub(crate) fn text(&self) -> String {
         let mut out = String::new();
-        text::encode(&mut out, &self.registry).expect("writing to a string can't fail");
+        text::encode(&mut out, &self.registry.lock()).expect("writing to a string can't fail");
         out
     }
 }
@@ -426,7 +437,7 @@ mod tests {
 
     #[test]
     fn the_text_names_what_was_counted() {
-        let mut metrics = Metrics::new();
+        let metrics = Metrics::new();
         metrics.of(Protocol::Tesla).frames.inc_by(3);
         metrics.of(Protocol::Tesla).ack_seconds.series().observe(Duration::from_millis(8));
         metrics.refused(Protocol::Gbt32960, "unknown_vehicle");

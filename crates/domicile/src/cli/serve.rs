@@ -1,11 +1,74 @@
+//! `domicile serve`: runs the data center until a signal ends it.
+
+use tokio::runtime::Builder;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::Folder;
+use crate::api::Rooms;
+use crate::assemble::Serving;
+use crate::observe::{LogFormat, start_logs};
 use crate::world::World;
 
 /// Run the data center
 #[derive(clap::Args)]
-pub(crate) struct Serve {}
+pub(crate) struct Serve {
+    #[command(flatten)]
+    folder: Folder,
+    /// Write logs as JSON, one object a line
+    #[arg(long)]
+    log_json: bool,
+    /// What to log, such as `info` or `domicile=debug,warn`
+    #[arg(long, value_name = "FILTER", default_value = "info")]
+    log: String,
+}
 
 impl Serve {
-    pub(crate) fn run(self, _world: &World) -> anyhow::Result<()> {
-        anyhow::bail!("this build has no `serve` yet")
+    pub(crate) fn run(self, world: &World) -> anyhow::Result<()> {
+        let format = if self.log_json { LogFormat::Json } else { LogFormat::Text };
+        start_logs(format, &self.log);
+        raise_descriptor_limit();
+        let rooms = Rooms::open(&self.folder.path(world), world)?;
+        let runtime = Builder::new_multi_thread().enable_all().thread_name("serve").build()?;
+        runtime.block_on(serve(rooms, world))
+    }
+}
+
+async fn serve(rooms: Rooms, world: &World) -> anyhow::Result<()> {
+    // Before anything listens, so that no signal is lost.
+    let mut ends = [signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?];
+    let mut hangup = signal(SignalKind::hangup())?;
+    let serving = Serving::start(rooms, world).await?;
+    for (name, address) in serving.addresses() {
+        println!("{name} on {address}");
+    }
+    println!("ready");
+    loop {
+        tokio::select! {
+            () = any(&mut ends) => break,
+            _ = hangup.recv() => serving.reload_certificates(),
+        }
+    }
+    tracing::info!("ending: a second signal ends at once");
+    tokio::select! {
+        () = serving.drain() => Ok(()),
+        () = any(&mut ends) => std::process::exit(1),
+    }
+}
+
+async fn any(signals: &mut [Signal; 2]) {
+    let [first, second] = signals;
+    tokio::select! {
+        _ = first.recv() => {}
+        _ = second.recv() => {}
+    }
+}
+
+/// Each connection takes a descriptor: asks for as many as the system lets this user have.
+fn raise_descriptor_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(%error, "can't raise the limit of open files; it limits the connections");
     }
 }

@@ -273,8 +273,13 @@ pub(crate) fn plain_address(address: IpAddr) -> IpAddr {
 }
 
 /// For the diary: an entry about a certificate that was refused in the handshake, where the address is not known.
-pub(crate) fn refused_certificate(time: UtcMicros, vin: Vin, code: &'static str) -> Entry {
-    Entry { time, kind: "refused", code, protocol: Protocol::Tesla, connection: None, peer: None, vin }
+pub(crate) fn refused_certificate(
+    time: UtcMicros,
+    vin: Vin,
+    protocol: Protocol,
+    code: &'static str,
+) -> Entry {
+    Entry { time, kind: "refused", code, protocol, connection: None, peer: None, vin }
 }
 
 #[cfg(test)]

@@ -1,0 +1,689 @@
+//! Puts the rooms together: the only file that sees every one of them. Opens them in their order, lets them run, and closes them
+//! in the inverse order so that nothing that was acknowledged waits for the next start.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use model::{Clock, Protocol, UtcMicros, VehicleId, Vin};
+use policy::{RegistryVersion, Rules};
+use store::{Health, Journal, SealedBatch};
+use tokio::sync::watch;
+use wire::gbt32960::{Cipher, Keys, Mode, Padding};
+use wire::tesla::Issuer;
+
+use crate::api::query::Sql;
+use crate::api::status::{CountView, JournalView, LiveView, ProtocolView, StoreView};
+use crate::api::vehicles::{ConnectionView, DiaryLine};
+use crate::api::{Live, Office, Rooms, private_router, public_router, serve_socket};
+use crate::center::Center;
+use crate::ingress::connections::{Connections, Nudge};
+use crate::ingress::diary::Diary;
+use crate::ingress::gate::{self, Gate, claimed_vin, refused_certificate};
+use crate::ingress::listener::{ListenError, Listeners, Service};
+use crate::ingress::tls::{Clients, RefusedCertificates, Reload, Tls, TlsError, TlsFiles};
+use crate::observe::{Gauges, Metrics};
+#[cfg(feature = "lake")]
+use crate::pipeline::{Frames, Inbox, Parts as PipelineParts, Pipeline, Progress, Vehicles};
+use crate::settings::{self, Settings};
+use crate::world::World;
+
+/// How long sessions may take to part when the program ends.
+const DRAIN_TIME: Duration = Duration::from_secs(10);
+
+/// How long sealing may take when the program ends. What is not sealed by then is sealed at the next start.
+const SEAL_TIME: Duration = Duration::from_secs(20);
+
+/// How often the certificates' files are looked at.
+const CERTIFICATES_TIME: Duration = Duration::from_secs(5);
+
+/// Looks at the files between looks at whether the server's certificate must be renewed: an hour.
+const RENEWAL_LOOKS: u32 = 720;
+
+/// Why the center can't be put together.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AssembleError {
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    #[cfg(feature = "lake")]
+    #[error(transparent)]
+    Lake(#[from] lake::Error),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    #[error("setting {setting}: {problem}")]
+    Setting { setting: &'static str, problem: String },
+    #[error("the system gives no thread: {0}")]
+    Thread(std::io::Error),
+}
+
+/// Journal, sealer, pipeline and tables: what works without any listener, so also in a command that has opened the folder itself.
+pub(crate) struct Flow {
+    pub(crate) journal: Journal,
+    pub(crate) metrics: Arc<Metrics>,
+    #[cfg(feature = "lake")]
+    lake: Option<(lake::Lake, Pipeline)>,
+}
+
+impl Flow {
+    /// Opens them. The journal recovers what a crash left, and the tables take it. Called inside the runtime.
+    ///
+    /// # Errors
+    /// What the rooms say.
+    pub(crate) async fn open(rooms: &Rooms, world: &World) -> Result<Self, AssembleError> {
+        let metrics = Arc::new(Metrics::new());
+        let center = rooms.center.clone();
+        #[cfg(feature = "lake")]
+        if center.settings.lake.enabled {
+            return Self::open_with_lake(rooms, world, metrics).await;
+        }
+        let _unused_without_tables = world;
+        let journal = open_journal(rooms, &center, Box::new(|_| ())).await?;
+        Ok(Self {
+            journal,
+            metrics,
+            #[cfg(feature = "lake")]
+            lake: None,
+        })
+    }
+
+    #[cfg(feature = "lake")]
+    async fn open_with_lake(
+        rooms: &Rooms,
+        world: &World,
+        metrics: Arc<Metrics>,
+    ) -> Result<Self, AssembleError> {
+        let center = rooms.center.clone();
+        let settings = &center.settings;
+        let (tables, writer) = lake::Lake::open(lake::Parts {
+            settings: lake::Settings { enabled: true, memory_bytes_max: settings.lake.memory_bytes_max },
+            store: rooms.store.objects().object_store(),
+            center: center.genesis.center(),
+            gateway: center.gateway(),
+            signals: wire::catalogue::signals(),
+            clock: world.clock.clone(),
+            frames: Arc::new(Frames { store: rooms.store.clone() }),
+            vehicles: Arc::new(Vehicles { registry: rooms.registry.clone() }),
+        })
+        .await?;
+        let inbox = Arc::new(Inbox::default());
+        let sealed = inbox.clone();
+        let on_sealed = Box::new(move |batch: &SealedBatch| sealed.put(batch));
+        let journal = open_journal(rooms, &center, on_sealed).await?;
+        let coordinates = match settings.gbt32960.position_2016 {
+            settings::Coordinates::Wgs84 => wire::gbt32960::CoordinateSystem::Wgs84,
+            settings::Coordinates::Gcj02 => wire::gbt32960::CoordinateSystem::Gcj02,
+        };
+        let pipeline = Pipeline::start(PipelineParts {
+            store: rooms.store.clone(),
+            journal: journal.clone(),
+            gateway: center.gateway(),
+            writer,
+            inbox,
+            context: wire::Context::new(keys(&center)?, coordinates),
+            metrics: metrics.clone(),
+        })
+        .map_err(AssembleError::Thread)?;
+        Ok(Self { journal, metrics, lake: Some((tables, pipeline)) })
+    }
+
+    /// Who answers SQL; `None` in a pure gateway.
+    pub(crate) fn sql(&self) -> Option<Arc<dyn Sql>> {
+        #[cfg(feature = "lake")]
+        if let Some((tables, _)) = &self.lake {
+            return Some(Arc::new(tables.clone()));
+        }
+        None
+    }
+
+    /// Waits until everything that was durable when this was called shows in queries.
+    pub(crate) async fn caught_up(&self) {
+        #[cfg(feature = "lake")]
+        if let Some((_, pipeline)) = &self.lake {
+            let durable = self.journal.committed().borrow().0;
+            let progress = &pipeline.progress;
+            let is_behind = || progress.decoded.load(Ordering::Relaxed) < durable;
+            while is_behind() && progress.is_running.load(Ordering::Relaxed) {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        }
+    }
+
+    /// Makes durable what was appended, seals it and lets the tables take it. Blocks. Returns whether everything was sealed.
+    pub(crate) fn close(self) -> bool {
+        let is_sealed = self.journal.close(true, SEAL_TIME);
+        #[cfg(feature = "lake")]
+        if let Some((_, pipeline)) = self.lake {
+            pipeline.finish();
+        }
+        is_sealed
+    }
+}
+
+async fn open_journal(
+    rooms: &Rooms,
+    center: &Arc<Center>,
+    on_sealed: store::OnSealed,
+) -> Result<Journal, AssembleError> {
+    let settings = center.settings.journal.clone();
+    let (store, gateway) = (rooms.store.clone(), center.gateway());
+    let opened = tokio::task::spawn_blocking(move || store.open_journal(&settings, &gateway, on_sealed));
+    let ended = |error: tokio::task::JoinError| AssembleError::Thread(std::io::Error::other(error));
+    Ok(opened.await.map_err(ended)??)
+}
+
+/// A serving center.
+pub(crate) struct Serving {
+    gate: Arc<Gate>,
+    flow: Flow,
+    rooms: Rooms,
+    listeners: Listeners,
+    tls: Vec<Arc<Tls>>,
+    stop: watch::Sender<bool>,
+}
+
+impl Serving {
+    /// Opens everything and begins to listen. Called inside the runtime.
+    ///
+    /// # Errors
+    /// Which room could not be opened, and why.
+    pub(crate) async fn start(rooms: Rooms, world: &World) -> Result<Self, AssembleError> {
+        let flow = Flow::open(&rooms, world).await?;
+        let center = rooms.center.clone();
+        let settings = &center.settings;
+        let started_at = world.clock.now();
+        let memory_bytes_max = usize::try_from(settings.limits.memory_bytes_max).unwrap_or(usize::MAX);
+        let diary = Arc::new(Diary::default());
+        // Half of the memory may lie in connections' buffers; the rest is for tables, queries and the journal.
+        let connections =
+            Arc::new(Connections::new(started_at, settings.limits.connections_max, memory_bytes_max / 2));
+        let gate = Arc::new(Gate::new(gate::Parts {
+            journal: flow.journal.clone(),
+            registry: rooms.registry.clone(),
+            clock: world.clock.clone(),
+            metrics: flow.metrics.clone(),
+            connections,
+            diary: diary.clone(),
+            rules: Rules {
+                country: center.genesis.country(),
+                require_tls: settings.gbt32960.require_tls,
+                require_signature: settings.gbt32960.require_signature,
+            },
+            limits: settings.limits.clone(),
+            issuers: issuers(settings)?,
+        }));
+        let mut serving = Self {
+            listeners: Listeners::new(gate.clone()),
+            gate,
+            flow,
+            rooms,
+            tls: Vec::new(),
+            stop: watch::channel(false).0,
+        };
+        serving.listen(world, started_at)?;
+        serving.keep_certificates(world.clock.clone());
+        Ok(serving)
+    }
+
+    /// Where vehicles and people reach this center: the listener's name and its address.
+    pub(crate) fn addresses(&self) -> &[(&'static str, SocketAddr)] {
+        self.listeners.addresses()
+    }
+
+    /// Reads all certificates anew.
+    pub(crate) fn reload_certificates(&self) {
+        let (tls, metrics) = (self.tls.clone(), self.flow.metrics.clone());
+        tokio::task::spawn_blocking(move || reload(&tls, &metrics, true));
+    }
+
+    /// Ends in good order: accepts nothing more, lets sessions part with what they are owed, seals what the journal holds and lets
+    /// the tables take it.
+    pub(crate) async fn drain(self) {
+        let Self { gate, flow, rooms, listeners, stop, .. } = self;
+        listeners.stop();
+        gate.connections.nudge_all(Nudge::Shutdown);
+        let mut waited = Duration::ZERO;
+        while gate.connections.count() > 0 && waited < DRAIN_TIME {
+            let step = Duration::from_millis(20);
+            tokio::time::sleep(step).await;
+            waited += step;
+            // One that has just finished its handshake has not heard it yet.
+            gate.connections.nudge_all(Nudge::Shutdown);
+        }
+        stop.send_replace(true);
+        let closed = tokio::task::spawn_blocking(move || {
+            let is_sealed = flow.close();
+            drop(rooms);
+            is_sealed
+        });
+        match closed.await {
+            Ok(true) => tracing::info!("everything is sealed"),
+            _ => tracing::warn!(
+                "not everything could be sealed; the journal keeps it, and the next start seals it"
+            ),
+        }
+    }
+
+    fn listen(&mut self, world: &World, started_at: UtcMicros) -> Result<(), AssembleError> {
+        let center = self.rooms.center.clone();
+        let settings = &center.settings;
+        let keys = Arc::new(keys(&center)?);
+        if !settings.tesla.listen.is_empty() {
+            let tls = self.tls(Protocol::Tesla, Clients::Certified)?;
+            self.listeners.open(&settings.tesla.listen, Service::Tesla(tls))?;
+        }
+        if !settings.gbt32960.listen.is_empty() {
+            self.listeners.open(&settings.gbt32960.listen, Service::Gbt32960(keys.clone()))?;
+        }
+        if !settings.gbt32960.tls_listen.is_empty() {
+            let tls = self.tls(Protocol::Gbt32960, Clients::MayBeCertified)?;
+            self.listeners.open(&settings.gbt32960.tls_listen, Service::Gbt32960Tls(tls, keys))?;
+        }
+        let live = Arc::new(View {
+            gate: self.gate.clone(),
+            journal: self.flow.journal.clone(),
+            metrics: self.flow.metrics.clone(),
+            listening: self.listeners.addresses().to_vec(),
+            started_at,
+            bytes_max: settings.journal.bytes_max,
+        });
+        self.add_gauges();
+        let office = Arc::new(Office {
+            world: world.clone(),
+            center: center.clone(),
+            registry: self.rooms.registry.clone(),
+            live: Some(live),
+            sql: self.flow.sql(),
+        });
+        if !settings.http.listen.is_empty() {
+            let tls = self.tls(Protocol::Center, Clients::Anonymous)?;
+            self.listeners.open(&settings.http.listen, Service::Http(tls, public_router(office.clone())))?;
+        }
+        let (path, stop) = (Center::socket(&center.folder), self.stop.subscribe());
+        tokio::spawn(async move {
+            if let Err(error) = serve_socket(&path, private_router(office), stop).await {
+                tracing::error!(%error, "the center's socket can't be served; commands can't reach this center");
+            }
+        });
+        Ok(())
+    }
+
+    fn tls(&mut self, protocol: Protocol, clients: Clients) -> Result<Arc<Tls>, AssembleError> {
+        let center = &self.rooms.center;
+        let tesla = &center.settings.tesla;
+        let files = TlsFiles {
+            certificate: center.folder.join(&tesla.certificate),
+            key: center.folder.join(&tesla.key),
+            client_ca: tesla.vehicle_ca.iter().map(|path| center.folder.join(path)).collect(),
+            clients,
+        };
+        let refused = Arc::new(Refused { gate: self.gate.clone(), protocol });
+        let tls = Arc::new(Tls::load(files, refused)?);
+        self.tls.push(tls.clone());
+        Ok(tls)
+    }
+
+    /// Looks after the certificates while the program runs: changed files are read anew, and the center's own is renewed in time.
+    fn keep_certificates(&self, clock: Arc<dyn Clock>) {
+        let (tls, metrics) = (self.tls.clone(), self.flow.metrics.clone());
+        let (center, mut stop) = (self.rooms.center.clone(), self.stop.subscribe());
+        tokio::spawn(async move {
+            let mut looks = tokio::time::interval(CERTIFICATES_TIME);
+            for look in 0_u32.. {
+                tokio::select! {
+                    _ = stop.wait_for(|is_stopped| *is_stopped) => return,
+                    _ = looks.tick() => {}
+                }
+                let (tls, metrics, center, clock) =
+                    (tls.clone(), metrics.clone(), center.clone(), clock.clone());
+                let looked = tokio::task::spawn_blocking(move || {
+                    if look % RENEWAL_LOOKS == 0 {
+                        match center.renew_server_certificate(clock.now()) {
+                            Ok(true) => tracing::info!("renewed the server's certificate"),
+                            Ok(false) => {}
+                            Err(error) => tracing::error!(%error, "can't renew the server's certificate"),
+                        }
+                    }
+                    reload(&tls, &metrics, false);
+                });
+                if looked.await.is_err() {
+                    tracing::error!("looking after the certificates failed by a defect of the program");
+                }
+            }
+        });
+    }
+
+    fn add_gauges(&self) {
+        let (gate, journal) = (self.gate.clone(), self.flow.journal.clone());
+        self.flow.metrics.add_gauges(move |gauges| {
+            connection_gauges(&gate, gauges)?;
+            journal_gauges(&journal, gauges)
+        });
+        #[cfg(feature = "lake")]
+        if let Some((tables, pipeline)) = &self.flow.lake {
+            let (tables, progress) = (tables.clone(), pipeline.progress.clone());
+            self.flow.metrics.add_gauges(move |gauges| table_gauges(&tables, &progress, gauges));
+        }
+    }
+}
+
+fn reload(tls: &[Arc<Tls>], metrics: &Metrics, is_forced: bool) {
+    for tls in tls {
+        match tls.reload(is_forced) {
+            Reload::Unchanged => {}
+            Reload::Reloaded => {
+                metrics.tls_reloads.inc();
+                tracing::info!(certificate = %tls.certificate().display(), "read the certificates anew");
+            }
+            Reload::Kept(error) => {
+                metrics.tls_reload_failures.inc();
+                tracing::error!(%error, "the changed certificates are of no use; those read before stay");
+            }
+        }
+    }
+}
+
+fn issuers(settings: &Settings) -> Result<Vec<Issuer>, AssembleError> {
+    let read = |issuer: &settings::Issuer| {
+        let device_type =
+            issuer.device_type.parse().map_err(|error: wire::tesla::certificate::UnknownDeviceType| {
+                AssembleError::Setting { setting: "tesla.issuers", problem: error.to_string() }
+            })?;
+        Ok(Issuer { name: issuer.name.clone(), device_type })
+    };
+    settings.tesla.issuers.iter().map(read).collect()
+}
+
+/// The keys of encrypted GB/T 32960 frames, from the file that the settings name.
+fn keys(center: &Center) -> Result<Keys, AssembleError> {
+    const SETTING: &str = "gbt32960.encryption.keys_file";
+    let encryption = &center.settings.gbt32960.encryption;
+    let mut keys = Keys::none();
+    if encryption.keys_file.is_empty() {
+        return Ok(keys);
+    }
+    let path = center.folder.join(&encryption.keys_file);
+    let wrong = |problem: String| AssembleError::Setting { setting: SETTING, problem };
+    let text =
+        std::fs::read_to_string(&path).map_err(|error| wrong(format!("{}: {error}", path.display())))?;
+    let table: toml::Table = text
+        .parse()
+        .map_err(|_| wrong(format!("{}: lines of name = \"32 hex digits\" are expected", path.display())))?;
+    let mode = match encryption.mode {
+        settings::CipherMode::Ecb => Mode::Ecb,
+        settings::CipherMode::Cbc => Mode::Cbc { iv: [0; 16] },
+    };
+    let padding = match encryption.padding {
+        settings::Padding::Pkcs7 => Padding::Pkcs7,
+        settings::Padding::Zero => Padding::Zero,
+        settings::Padding::None => Padding::None,
+    };
+    // Names and keys stay out of the errors: the line's number is enough to find it.
+    for (line, (name, value)) in table.iter().enumerate() {
+        let key = value.as_str().and_then(hex_key);
+        let key = key.ok_or_else(|| {
+            wrong(format!("{}: entry {}: 32 hex digits are expected", path.display(), line + 1))
+        })?;
+        let cipher = Cipher { key, mode, padding };
+        match name.parse::<Vin>() {
+            Ok(vin) => keys.insert_vehicle(*vin.as_bytes(), cipher),
+            Err(_) => keys.insert_platform(cipher),
+        }
+    }
+    Ok(keys)
+}
+
+fn hex_key(text: &str) -> Option<[u8; 16]> {
+    if text.len() != 32 || !text.is_ascii() {
+        return None;
+    }
+    let mut key = [0; 16];
+    for (byte, digits) in key.iter_mut().zip(text.as_bytes().chunks(2)) {
+        *byte = u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
+    }
+    Some(key)
+}
+
+/// Writes refused client certificates into the diary of the vehicle that they name.
+struct Refused {
+    gate: Arc<Gate>,
+    protocol: Protocol,
+}
+
+impl RefusedCertificates for Refused {
+    fn refused(&self, end_entity: &[u8], reason: &'static str) {
+        self.gate.metrics.refused(self.protocol, reason);
+        if let Some(vin) = claimed_vin(end_entity) {
+            self.gate.diary.stranger(refused_certificate(self.gate.clock.now(), vin, self.protocol, reason));
+        }
+    }
+}
+
+/// What the interface shows of the serving center.
+struct View {
+    gate: Arc<Gate>,
+    journal: Journal,
+    metrics: Arc<Metrics>,
+    listening: Vec<(&'static str, SocketAddr)>,
+    started_at: UtcMicros,
+    bytes_max: u64,
+}
+
+impl Live for View {
+    fn registry_changed(&self, version: RegistryVersion) {
+        self.journal.raise_barrier(version);
+        self.gate.connections.nudge_all(Nudge::Recheck);
+    }
+
+    fn diary(&self, vin: &Vin) -> Vec<DiaryLine> {
+        let line = |entry: crate::ingress::diary::Entry| {
+            let mut detail = serde_json::json!({ "protocol": entry.protocol.as_str() });
+            if let Some(peer) = entry.peer {
+                detail["from"] = peer.to_string().into();
+            }
+            if let Some(connection) = entry.connection {
+                detail["connection"] = connection.to_string().into();
+            }
+            DiaryLine {
+                time: entry.time.to_string(),
+                kind: entry.kind.to_owned(),
+                code: entry.code.to_owned(),
+                detail: detail.to_string(),
+            }
+        };
+        self.gate.diary.of(vin).into_iter().map(line).collect()
+    }
+
+    fn connection(&self, vehicle: VehicleId) -> Option<ConnectionView> {
+        let (connection, assurance) = self.gate.connections.of_vehicle(vehicle)?;
+        Some(ConnectionView {
+            connection: connection.id.to_string(),
+            protocol: connection.protocol.as_str().to_owned(),
+            assurance: assurance.as_str().to_owned(),
+            peer: connection.peer.to_string(),
+            since: connection.since.to_string(),
+        })
+    }
+
+    fn status(&self) -> LiveView {
+        let stats = self.journal.stats();
+        let flushes = stats.flushes();
+        let sealing = self.journal.sealing();
+        let refused = self.metrics.refusals();
+        LiveView {
+            started_at: self.started_at.to_string(),
+            connections: self.gate.connections.count() as u64,
+            vehicles: self.gate.connections.vehicle_count() as u64,
+            protocols: [Protocol::Tesla, Protocol::Gbt32960].map(|protocol| self.protocol(protocol)).to_vec(),
+            refused: refused
+                .into_iter()
+                .map(|(code, count)| CountView { code: code.to_owned(), count })
+                .collect(),
+            journal: JournalView {
+                state: health_word(&self.journal.health()).to_owned(),
+                durable: self.journal.committed().borrow().0,
+                bytes: stats.bytes(),
+                bytes_max: self.bytes_max,
+                flush_ms_p50: millis(flushes.p50),
+                flush_ms_p99: millis(flushes.p99),
+            },
+            store: StoreView {
+                state: if sealing.failing.is_some() { "failing" } else { "healthy" }.to_owned(),
+                batches: sealing.sealed,
+                waiting: sealing.waiting as u64,
+            },
+        }
+    }
+
+    fn metrics(&self) -> String {
+        self.metrics.text()
+    }
+}
+
+impl View {
+    fn protocol(&self, protocol: Protocol) -> ProtocolView {
+        let metrics = self.metrics.of(protocol);
+        let mut connections = 0;
+        self.gate
+            .connections
+            .for_each(|connection| connections += u64::from(connection.protocol == protocol));
+        let latency = metrics.ack_seconds.counts();
+        let quantile = |q| latency.quantile(q).map_or(0.0, millis);
+        let is_its = |name: &str| name.starts_with(protocol.as_str());
+        let listening = self.listening.iter().filter(|(name, _)| is_its(name));
+        ProtocolView {
+            protocol: protocol.as_str().to_owned(),
+            listening: listening.map(|(name, address)| format!("{name} {address}")).collect(),
+            connections,
+            frames: metrics.frames.get(),
+            frame_bytes: metrics.frame_bytes.get(),
+            acks: metrics.acks.get(),
+            ack_ms_p50: quantile(0.5),
+            ack_ms_p99: quantile(0.99),
+        }
+    }
+}
+
+fn millis(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
+}
+
+fn health_word(health: &Health) -> &'static str {
+    match health {
+        Health::Healthy => "healthy",
+        Health::Failing { .. } => "failing",
+        Health::Full { .. } => "full",
+    }
+}
+
+fn connection_gauges(gate: &Gate, gauges: &mut Gauges<'_, '_>) -> fmt::Result {
+    const ASSURANCES: [&str; 5] = ["none", "claim", "platform", "signature", "certificate"];
+    let mut counts = [[0_u64; ASSURANCES.len()]; 2];
+    gate.connections.for_each(|connection| {
+        let assurance = connection.assurance().map_or(0, |assurance| assurance as usize + 1);
+        counts[usize::from(connection.protocol == Protocol::Gbt32960)][assurance] += 1;
+    });
+    let mut values = Vec::new();
+    for (protocol, counts) in ["tesla", "gbt32960"].into_iter().zip(counts) {
+        for (assurance, count) in ASSURANCES.into_iter().zip(counts) {
+            values.push(([("protocol", protocol), ("assurance", assurance)], count as f64));
+        }
+    }
+    gauges.family("connections", "Live connections, by what their identity rests on", &values)?;
+    gauges.gauge(
+        "vehicles_connected",
+        "Vehicles that a connection holds",
+        gate.connections.vehicle_count() as f64,
+    )?;
+    gauges.gauge(
+        "connection_buffer_bytes",
+        "Bytes in the buffers of all connections",
+        gate.connections.held_bytes() as f64,
+    )
+}
+
+fn journal_gauges(journal: &Journal, gauges: &mut Gauges<'_, '_>) -> fmt::Result {
+    let health = journal.health();
+    let states = ["healthy", "failing", "full"];
+    let values = states.map(|state| ([("state", state)], f64::from(u8::from(state == health_word(&health)))));
+    gauges.family("journal_state", "1 for the state that the journal is in", &values)?;
+    let stats = journal.stats();
+    gauges.counter("journal_frames", "Frames made durable", stats.frames())?;
+    gauges.counter("journal_groups", "Groups of frames made durable", stats.groups())?;
+    gauges.counter("journal_bytes", "Bytes made durable", stats.bytes())?;
+    gauges.counter(
+        "journal_failures",
+        "Failed writes and flushes of the journal's disk",
+        stats.failures(),
+    )?;
+    gauges.counter(
+        "journal_segments_abandoned",
+        "Segments left because a flush failed",
+        stats.abandoned(),
+    )?;
+    gauges.gauge(
+        "journal_frames_recovered",
+        "Frames that the start found in the journal",
+        stats.recovered() as f64,
+    )?;
+    let flushes = stats.flushes();
+    let values = [([("quantile", "0.5")], flushes.p50), ([("quantile", "0.99")], flushes.p99)]
+        .map(|(labels, time)| (labels, time.as_secs_f64()));
+    gauges.family(
+        "journal_flush_seconds",
+        "How long flushes took since the start, as upper bounds",
+        &values,
+    )?;
+    let sealing = journal.sealing();
+    gauges.counter("batches_sealed", "Batches sealed", sealing.sealed)?;
+    gauges.gauge("segments_waiting", "Closed segments that wait for their batch", sealing.waiting as f64)?;
+    gauges.gauge(
+        "store_failing",
+        "1 while the store takes no batch",
+        f64::from(u8::from(sealing.failing.is_some())),
+    )
+}
+
+#[cfg(feature = "lake")]
+fn table_gauges(tables: &lake::Lake, progress: &Progress, gauges: &mut Gauges<'_, '_>) -> fmt::Result {
+    let load = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+    gauges.gauge(
+        "lake_running",
+        "1 while the tables follow",
+        f64::from(u8::from(progress.is_running.load(Ordering::Relaxed))),
+    )?;
+    gauges.gauge(
+        "lake_failing",
+        "1 while the tables can't be written",
+        f64::from(u8::from(progress.is_failing.load(Ordering::Relaxed))),
+    )?;
+    gauges.counter("lake_failures", "Commits that failed and were repeated", load(&progress.failures))?;
+    gauges.counter("rows_decoded", "Readings, positions and events decoded", load(&progress.rows))?;
+    gauges.counter(
+        "unknown_signals",
+        "Signals and items that the catalogue doesn't know",
+        load(&progress.unknown),
+    )?;
+    gauges.gauge("decoded_sequence", "The last frame that is decoded", load(&progress.decoded) as f64)?;
+    gauges.gauge(
+        "committed_sequence",
+        "The last frame that is in the tables' files",
+        load(&progress.committed) as f64,
+    )?;
+    let status = tables.status();
+    let each = |value: fn(&lake::TableStatus) -> u64| {
+        status.iter().map(|table| ([("table", table.table)], value(table) as f64)).collect::<Vec<_>>()
+    };
+    gauges.family("table_rows", "Rows in files", &each(|table| table.rows))?;
+    gauges.family("table_files", "Files", &each(|table| table.files))?;
+    gauges.family("table_bytes", "Bytes in files", &each(|table| table.bytes))?;
+    gauges.family("table_tail_rows", "Rows in no file yet", &each(|table| table.tail_rows))?;
+    gauges.family(
+        "table_duplicates",
+        "Rows dropped since the start because they had been seen",
+        &each(|table| table.duplicates),
+    )
+}
