@@ -4,6 +4,7 @@
 //! that use this room (`domicile sim`, `demo`, `bench`) bring those. Nothing but tests and these commands may depend on it.
 
 pub mod client;
+pub mod fleet;
 pub mod gbt32960;
 pub mod load;
 pub mod tesla;

@@ -17,8 +17,6 @@ use crate::gbt32960::data_frame;
 
 /// Fields of a benchmark's message: numbers that move, two that name a state, and a text that fills it up.
 const NUMBER_FIELDS: [u32; 17] = [4, 5, 6, 7, 8, 12, 15, 16, 17, 18, 25, 27, 69, 70, 85, 98, 99];
-/// What an envelope and the datums around the filling text take, at most; a smaller message than this can't be had.
-pub const TESLA_BYTES_MIN: usize = 480;
 /// The text that a message is filled up with, cut to length.
 const FILLING: &str = "The quick brown fox jumps over the lazy dog; 0123456789; ";
 
@@ -79,9 +77,21 @@ impl Source for TeslaLoad {
 
 /// The length of the envelope that a payload of topic `V` is sent in.
 pub fn envelope_bytes(vin: Vin, payload: &[u8]) -> usize {
+    envelope(vin, Topic::Vitals, payload, 1).len()
+}
+
+/// The frame that a center stores of a message: the envelope of a Tesla vehicle, the frame of a GB/T one.
+pub fn sent_bytes(vin: Vin, message: &Message) -> Vec<u8> {
+    match &message.body {
+        Body::Tesla { topic, payload, created_at } => envelope(vin, *topic, payload, *created_at),
+        Body::Gbt { frame } => frame.clone(),
+    }
+}
+
+fn envelope(vin: Vin, topic: Topic, payload: &[u8], created_at: u32) -> Vec<u8> {
     let sender = format!("vehicle_device.{vin}");
     let stream = wire::tesla::Stream {
-        created_at: 1,
+        created_at,
         sender_id: sender.as_bytes(),
         payload,
         device_type: b"vehicle_device",
@@ -89,8 +99,8 @@ pub fn envelope_bytes(vin: Vin, payload: &[u8]) -> usize {
         delivered_at_epoch_ms: 0,
     };
     let mut envelope = Vec::new();
-    wire::tesla::encode_stream(&[b'0'; 32], b"V", b"", &stream, &mut envelope);
-    envelope.len()
+    wire::tesla::encode_stream(&[b'0'; 32], topic.as_str().as_bytes(), b"", &stream, &mut envelope);
+    envelope
 }
 
 /// Realtime frames of a given size: vehicle, motor, position, temperatures and as many cells as fill it.

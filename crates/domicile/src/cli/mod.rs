@@ -2,6 +2,7 @@
 
 mod bench;
 mod decode;
+mod harness;
 mod demo;
 mod init;
 mod serve;

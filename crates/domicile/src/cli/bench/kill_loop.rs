@@ -1,0 +1,354 @@
+//! `domicile bench kill-loop`: kills the center with `kill -9` at random moments under load from both protocols, and then holds
+//! SQL against what was acknowledged: every acknowledged frame is there exactly once, and no frame is half there.
+
+use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use model::{Event, Position, Protocol, Reading, ReadingSink, UtcMicros};
+use parking_lot::Mutex;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use sim::client::{AckObserver, Body, Driver, Endpoint, Message, Pace, Report, Source, Speaks, Target};
+use sim::gbt32960::LoginFacts;
+use sim::load::{Numbered, NumberedKind, sent_bytes};
+use sim::vehicle::vin;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use wire::gbt32960::{CoordinateSystem, Edition, Keys};
+
+use super::super::harness::{Server, loopback, run_program};
+use super::super::sim::{Wallet, summary};
+use super::workshop::Workshop;
+use crate::world::World;
+
+/// Vehicles of each kind.
+const VEHICLES_EACH: u32 = 2;
+const KINDS: [NumberedKind; 3] =
+    [NumberedKind::Tesla, NumberedKind::Gbt(Edition::V2016), NumberedKind::Gbt(Edition::V2025)];
+/// Each vehicle sends so often.
+const INTERVAL: Duration = Duration::from_millis(8);
+/// Vehicles' counters lie so far apart that a counter names its vehicle.
+const COUNTERS_EACH: u32 = 2_000_000;
+/// Messages carry times of their own, one a second, from so long ago on: in the past, and younger than any term of retention.
+const HISTORY_MICROS: i64 = 5 * UtcMicros::PER_DAY;
+/// The kill comes at most so long after the first ack of a round.
+const KILL_AFTER_MAX: Duration = Duration::from_millis(1_500);
+/// One round in so many is killed while it starts.
+const KILL_AT_START_ONE_IN: u32 = 5;
+const KILL_AT_START_AFTER_MAX: Duration = Duration::from_millis(400);
+/// A round without an ack in this time has failed.
+const ACK_TIME_MAX: Duration = Duration::from_secs(60);
+/// Recovery decodes what batches hold; SQL sees it within this time.
+const RECOVERY_TIME_MAX: Duration = Duration::from_secs(180);
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
+
+/// Kill the center with kill -9 under load, again and again, and hold SQL against what was acknowledged
+#[derive(clap::Args)]
+pub(super) struct KillLoop {
+    /// How often
+    #[arg(long, default_value_t = 10)]
+    rounds: u32,
+    /// The seed of the moments
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Where the center is made (it is deleted afterwards, unless something does not hold)
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    under: PathBuf,
+}
+
+/// Every acknowledged message, by vehicle and number.
+#[derive(Default)]
+struct Acked(Mutex<HashSet<(u32, u64)>>);
+
+impl AckObserver for Acked {
+    fn acked(&self, vehicle: u32, number: u64) {
+        self.0.lock().insert((vehicle, number));
+    }
+}
+
+/// What SQL says against what was acknowledged.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Verdict {
+    acked: usize,
+    present: usize,
+    missing: usize,
+    doubled: usize,
+    partial: usize,
+}
+
+impl KillLoop {
+    pub(super) fn run(self, world: &World) -> anyhow::Result<()> {
+        let vehicles = VEHICLES_EACH * KINDS.len() as u32;
+        let mut workshop = Workshop::new(&self.under, vehicles, world)?;
+        let start = world.clock.now().plus_micros(-HISTORY_MICROS);
+        let expected = expected(start)?;
+        let acked = Arc::new(Acked::default());
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        let report = Arc::new(Report::default());
+        let (stop, stopped) = watch::channel(false);
+        let mut drivers = {
+            let _inside = runtime.enter();
+            self.drivers(&workshop, start, &acked, &report, &stopped, world)?
+        };
+        let killed = self.rounds(&workshop, &report, world);
+        // The vehicles end without waiting for acks: what is not acknowledged now may or may not be there.
+        drivers.abort_all();
+        runtime.block_on(async { while drivers.join_next().await.is_some() {} });
+        drop(stop);
+        println!("{}", summary(&report));
+        killed?;
+        let verdict = self.verdict(&workshop, &acked, &expected, world);
+        let holds = verdict.as_ref().is_ok_and(Verdict::holds);
+        if !holds {
+            workshop.keep();
+            println!("The center is kept in {}.", workshop.folder.display());
+        }
+        let verdict = verdict?;
+        println!(
+            "{} rounds: {} frames acknowledged, {} in SQL; {} missing, {} doubled, {} half there",
+            self.rounds, verdict.acked, verdict.present, verdict.missing, verdict.doubled, verdict.partial
+        );
+        ensure!(holds, "the promise does not hold");
+        println!("Every acknowledged frame is in SQL exactly once, and no frame is half there.");
+        Ok(())
+    }
+
+    fn drivers(
+        &self,
+        workshop: &Workshop,
+        start: UtcMicros,
+        acked: &Arc<Acked>,
+        report: &Arc<Report>,
+        stop: &watch::Receiver<bool>,
+        world: &World,
+    ) -> anyhow::Result<JoinSet<()>> {
+        let wallet = Wallet::open(&workshop.folder, world)?;
+        let trust = wallet.trust()?;
+        let mut tasks = JoinSet::new();
+        for index in 0..VEHICLES_EACH * KINDS.len() as u32 {
+            let kind = KINDS[index as usize % KINDS.len()];
+            let (port, speaks) = match kind {
+                NumberedKind::Tesla => (workshop.ports.tesla, Speaks::Tesla),
+                NumberedKind::Gbt(edition) => {
+                    (workshop.ports.gbt_tls, Speaks::Gbt(LoginFacts::of(edition, index)))
+                }
+            };
+            let vin = vin(index);
+            let tls = Some(trust.connector(Some(&wallet.credentials(&vin, world)?))?);
+            let driver = Driver {
+                vehicle: index,
+                target: Target { endpoint: Endpoint::at(loopback(port)), tls, source: None, vin, speaks },
+                pace: Pace::Every(INTERVAL),
+                outages: None,
+                report: report.clone(),
+                observer: Some(acked.clone()),
+                clock: world.clock.clone(),
+                seed: self.seed ^ u64::from(index),
+            };
+            let source = Box::new(Numbered::new(vin, start, first_counter(index), kind, 0));
+            let stop = stop.clone();
+            tasks.spawn(async move {
+                driver.run(source, stop).await;
+            });
+        }
+        Ok(tasks)
+    }
+
+    /// Starts and kills the center so many times; every round but those killed at start must bring acks.
+    fn rounds(&self, workshop: &Workshop, report: &Report, world: &World) -> anyhow::Result<()> {
+        let mut rng = StdRng::seed_from_u64(self.seed);
+        for round in 1..=self.rounds {
+            let mut server = workshop.serve(Some(true))?;
+            let at_start = rng.random_ratio(1, KILL_AT_START_ONE_IN) && round < self.rounds;
+            if at_start {
+                std::thread::sleep(KILL_AT_START_AFTER_MAX.mul_f64(rng.random_range(0.0..1.0)));
+            } else {
+                server.wait_ready(world).with_context(|| format!("round {round}"))?;
+                wait_for_ack(report, world).with_context(|| {
+                    format!("round {round}; the center's last words:\n{}", server.last_words())
+                })?;
+                std::thread::sleep(KILL_AFTER_MAX.mul_f64(rng.random_range(0.0..1.0)));
+            }
+            server.kill()?;
+            println!("round {round}: {}, acked {} so far", if at_start { "killed at start" } else { "killed" },
+                report.counts().acked);
+        }
+        Ok(())
+    }
+
+    /// Starts the center once more, without vehicles, and asks until all that was acknowledged is there or time is over.
+    fn verdict(
+        &self,
+        workshop: &Workshop,
+        acked: &Acked,
+        expected: &HashMap<&'static str, u64>,
+        world: &World,
+    ) -> anyhow::Result<Verdict> {
+        let mut server: Server = workshop.serve(Some(true))?;
+        server.wait_ready(world)?;
+        let deadline = world.clock.monotonic() + RECOVERY_TIME_MAX;
+        let mut last = None;
+        loop {
+            let csv = run_program(&["query", &sql(), "--format", "csv"], &workshop.folder)?;
+            let verdict = judge(&csv, &acked.0.lock(), expected)?;
+            // Once nothing is missing the answer must stay the same: what comes late must not come twice.
+            let settled = verdict.missing == 0 && last.as_ref() == Some(&verdict);
+            if settled || world.clock.monotonic() >= deadline {
+                server.stop(world)?;
+                return Ok(verdict);
+            }
+            last = Some(verdict);
+            std::thread::sleep(Duration::from_secs(2));
+        }
+    }
+}
+
+impl Verdict {
+    fn holds(&self) -> bool {
+        self.acked > 0 && (self.missing, self.doubled, self.partial) == (0, 0, 0)
+    }
+}
+
+fn first_counter(index: u32) -> u32 {
+    (index + 1) * COUNTERS_EACH
+}
+
+/// The signals that carry the counter, with what makes a whole number of their value again.
+fn counters() -> [(&'static str, &'static str, f64); 2] {
+    let tesla = wire::catalogue::tesla_by_name("LifetimeEnergyUsed").map_or("", |entry| {
+        wire::catalogue::info(entry.entry.signal).path
+    });
+    [("tesla", tesla, 100.0), ("gbt32960", "Vehicle.TraveledDistance", 10.0)]
+}
+
+/// A row a frame: source, counter, rows, different signals.
+fn sql() -> String {
+    let [(_, tesla, _), (_, gbt, _)] = counters();
+    format!(
+        "select source, max(case when signal in ('{tesla}', '{gbt}') then value end) as counter, \
+         count(*) as readings, count(distinct signal) as signals from signals group by source, vehicle, time"
+    )
+}
+
+/// How many rows a frame of each source becomes, as the decoder says: all frames of a source have the same.
+fn expected(start: UtcMicros) -> anyhow::Result<HashMap<&'static str, u64>> {
+    struct Count(u64);
+    impl ReadingSink for Count {
+        fn reading(&mut self, _: Reading<'_>) {
+            self.0 += 1;
+        }
+        fn position(&mut self, _: Position) {}
+        fn event(&mut self, _: Event<'_>) {}
+    }
+    let mut expected = HashMap::new();
+    for kind in KINDS {
+        let now = start.plus_micros(UtcMicros::PER_DAY);
+        let message: Message =
+            Numbered::new(vin(0), start, first_counter(0), kind, 0).next(now).context("a first message")?;
+        let protocol = match message.body {
+            Body::Tesla { .. } => Protocol::Tesla,
+            Body::Gbt { .. } => Protocol::Gbt32960,
+        };
+        let mut context = wire::Context::new(Keys::default(), CoordinateSystem::Wgs84);
+        let mut count = Count(0);
+        wire::decode(protocol, &sent_bytes(vin(0), &message), now, &mut context, &mut count)?;
+        let known = expected.insert(protocol_and_edition(kind), count.0);
+        ensure!(known.is_none(), "each kind is counted once");
+    }
+    Ok(expected)
+}
+
+/// The source as tables name it, and for GB/T the edition too, because the editions' frames become different numbers of rows.
+fn protocol_and_edition(kind: NumberedKind) -> &'static str {
+    match kind {
+        NumberedKind::Tesla => "tesla",
+        NumberedKind::Gbt(Edition::V2016) => "gbt32960-2016",
+        NumberedKind::Gbt(Edition::V2025) => "gbt32960-2025",
+    }
+}
+
+/// Judges the rows of [`sql`].
+fn judge(
+    csv: &str,
+    acked: &HashSet<(u32, u64)>,
+    expected: &HashMap<&'static str, u64>,
+) -> anyhow::Result<Verdict> {
+    let mut verdict = Verdict { acked: acked.len(), ..Verdict::default() };
+    let mut present = HashSet::new();
+    for line in csv.lines().skip(1).filter(|line| !line.is_empty()) {
+        let fields: Vec<&str> = line.split(',').collect();
+        let [source, counter, readings, signals] = fields[..] else {
+            anyhow::bail!("`domicile query` answers another row than was asked for: {line}");
+        };
+        let (readings, signals): (u64, u64) = (readings.parse()?, signals.parse()?);
+        let Some((vehicle, number, kind)) = frame_of(source, counter)? else {
+            verdict.partial += 1;
+            continue;
+        };
+        let whole = expected.get(protocol_and_edition(kind)).copied().unwrap_or_default();
+        if signals < whole {
+            verdict.partial += 1;
+        } else if readings > whole || !present.insert((vehicle, number)) {
+            verdict.doubled += 1;
+        }
+        present.insert((vehicle, number));
+    }
+    verdict.present = present.len();
+    verdict.missing = acked.iter().filter(|frame| !present.contains(*frame)).count();
+    Ok(verdict)
+}
+
+/// The vehicle, number and kind of the frame that a counter belongs to; `None` where the rows have no counter.
+fn frame_of(source: &str, counter: &str) -> anyhow::Result<Option<(u32, u64, NumberedKind)>> {
+    let Some((_, _, scale)) = counters().into_iter().find(|(name, _, _)| *name == source) else {
+        return Ok(None);
+    };
+    if counter.is_empty() {
+        return Ok(None);
+    }
+    let counter = (counter.parse::<f64>()? * scale).round() as u64;
+    let each = u64::from(COUNTERS_EACH);
+    let vehicle = u32::try_from((counter / each).saturating_sub(1))?;
+    Ok(Some((vehicle, counter % each, KINDS[vehicle as usize % KINDS.len()])))
+}
+
+/// Waits until one more message is acknowledged.
+fn wait_for_ack(report: &Report, world: &World) -> anyhow::Result<()> {
+    let before = report.counts().acked;
+    let deadline = world.clock.monotonic() + ACK_TIME_MAX;
+    while report.counts().acked == before {
+        ensure!(world.clock.monotonic() < deadline, "no ack in {} s", ACK_TIME_MAX.as_secs());
+        std::thread::sleep(POLL_INTERVAL);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{HashMap, HashSet};
+
+    use super::{Verdict, judge};
+
+    const HEAD: &str = "source,counter,readings,signals\n";
+
+    fn verdict(rows: &str) -> Verdict {
+        let acked = HashSet::from([(0, 1), (0, 2)]);
+        let expected = HashMap::from([("tesla", 20)]);
+        judge(&format!("{HEAD}{rows}"), &acked, &expected).expect("rows of the right form")
+    }
+
+    #[test]
+    fn what_is_missing_doubled_or_half_there_is_found() {
+        let whole = "tesla,20000.01,20,20\ntesla,20000.02,20,20\n";
+        assert!(verdict(whole).holds());
+        assert!(verdict(&format!("{whole}tesla,20000.03,20,20\n")).holds(), "what was not acknowledged may be there");
+        assert_eq!(verdict("tesla,20000.01,20,20\n").missing, 1);
+        assert_eq!(verdict("tesla,20000.01,40,20\ntesla,20000.02,20,20\n").doubled, 1);
+        assert_eq!(verdict(&format!("{whole}tesla,20000.02,20,20\n")).doubled, 1);
+        assert_eq!(verdict(&format!("{whole}tesla,20000.03,19,19\n")).partial, 1);
+        assert_eq!(verdict(&format!("{whole}tesla,,3,3\n")).partial, 1);
+    }
+}
