@@ -1,12 +1,18 @@
 //! The command line: a file a noun, each with its arguments and a `run`.
 
 mod bench;
+mod client;
 mod decode;
 mod harness;
 mod demo;
+mod doctor;
 mod init;
+mod platform;
+mod query;
 mod serve;
 mod sim;
+mod status;
+mod vehicle;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -27,6 +33,11 @@ struct Cli {
 enum Command {
     Init(init::Init),
     Serve(serve::Serve),
+    Status(status::Status),
+    Doctor(doctor::Doctor),
+    Vehicle(vehicle::Vehicles),
+    Platform(platform::Platforms),
+    Query(query::Query),
     Demo(demo::Demo),
     Sim(sim::Sim),
     Decode(decode::Decode),
@@ -47,6 +58,15 @@ impl Folder {
         let from_environment = || (world.environment)("DOMICILE_DIR").map(PathBuf::from);
         self.dir.clone().or_else(from_environment).unwrap_or_else(|| Path::new("./domicile-data").to_owned())
     }
+}
+
+/// How an answer is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Format {
+    /// For people
+    Table,
+    /// For programs
+    Json,
 }
 
 /// The command can't be run as it was typed: exit code 2.
@@ -79,6 +99,11 @@ fn run(command: Command, world: &World) -> anyhow::Result<()> {
     match command {
         Command::Init(init) => init.run(world),
         Command::Serve(serve) => serve.run(world),
+        Command::Status(status) => status.run(world),
+        Command::Doctor(doctor) => doctor.run(world),
+        Command::Vehicle(vehicles) => vehicles.run(world),
+        Command::Platform(platforms) => platforms.run(world),
+        Command::Query(query) => query.run(world),
         Command::Demo(demo) => demo.run(world),
         Command::Sim(sim) => sim.run(world),
         Command::Decode(decode) => decode.run(world),

@@ -1,0 +1,180 @@
+//! How a command talks to the center: over the running center's socket, or to the folder opened by the command itself.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Context;
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Method, Request, Response, StatusCode, header};
+use axum::response::IntoResponse;
+use http_body_util::BodyExt;
+use hyper_util::rt::TokioIo;
+use hyper_util::service::TowerToHyperService;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::net::UnixStream;
+
+use super::Refused;
+use crate::api::{Office, OfficeError, Problem, Rooms, private_router};
+use crate::center::Center;
+use crate::world::World;
+
+/// A way to the center.
+pub(crate) enum Client {
+    /// A running center.
+    Socket(hyper::client::conn::http1::SendRequest<Body>),
+    /// The folder, opened by this process.
+    Here(Router),
+}
+
+impl Client {
+    /// Finds the running center of a folder, else opens the folder.
+    pub(crate) async fn open(folder: &Path, world: &World) -> anyhow::Result<Self> {
+        let path = Center::socket(folder);
+        match UnixStream::connect(&path).await {
+            Ok(stream) => {
+                let (sender, connection) =
+                    hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+                tokio::spawn(connection);
+                Ok(Self::Socket(sender))
+            }
+            // No socket, or one that an ended process left: the folder's lock says whether it is in use.
+            Err(error)
+                if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) =>
+            {
+                let office = open_office(folder, world)?;
+                Ok(Self::Here(private_router(Arc::new(office))))
+            }
+            Err(error) => {
+                Err(error).with_context(|| format!("talking to the center over {}", path.display()))
+            }
+        }
+    }
+
+    /// As [`Client::open`], for a command that asks the tables.
+    pub(crate) async fn open_with_tables(folder: &Path, world: &World) -> anyhow::Result<Self> {
+        Self::open(folder, world).await
+    }
+
+    /// Asks for a JSON document.
+    pub(crate) async fn get<T: DeserializeOwned>(&mut self, address: &str) -> anyhow::Result<T> {
+        let request = Request::builder().uri(address).body(Body::empty())?;
+        json(self.send(request).await?).await
+    }
+
+    /// Sends a JSON document and gives the answer's.
+    pub(crate) async fn post<T: DeserializeOwned>(
+        &mut self,
+        address: &str,
+        document: &impl Serialize,
+    ) -> anyhow::Result<T> {
+        json(self.send(post(address, document)?).await?).await
+    }
+
+    /// Sends a JSON document; the answer has no content.
+    pub(crate) async fn command(&mut self, address: &str, document: &impl Serialize) -> anyhow::Result<()> {
+        self.send(post(address, document)?).await.map(drop)
+    }
+
+    /// Sends bytes as they are and gives the answer's JSON document.
+    pub(crate) async fn upload<T: DeserializeOwned>(
+        &mut self,
+        address: &str,
+        bytes: Vec<u8>,
+    ) -> anyhow::Result<T> {
+        let request = Request::builder().method(Method::POST).uri(address).body(Body::from(bytes))?;
+        json(self.send(request).await?).await
+    }
+
+    /// Sends a JSON document and gives the answer's body as it comes.
+    pub(crate) async fn stream(&mut self, address: &str, document: &impl Serialize) -> anyhow::Result<Body> {
+        Ok(self.send(post(address, document)?).await?.into_body())
+    }
+
+    /// Ends the conversation. What this process has opened is closed as a center that ends closes it.
+    pub(crate) async fn close(self) {}
+
+    /// Sends a request; an answer that is not a success is an error.
+    async fn send(&mut self, request: Request<Body>) -> anyhow::Result<Response<Body>> {
+        let response = match self {
+            Self::Socket(sender) => {
+                let lost = "the center ended while it worked on this; its log says more";
+                sender.send_request(request).await.context(lost)?.map(Body::new)
+            }
+            Self::Here(router) => {
+                let service = TowerToHyperService::new(router.clone());
+                hyper::service::Service::call(&service, request).await.into_response()
+            }
+        };
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        let status = response.status();
+        let body = response.into_body().collect().await?.to_bytes();
+        Err(failure(status, &body))
+    }
+}
+
+/// Opens the folder itself, for a center that is not running.
+fn open_office(folder: &Path, world: &World) -> anyhow::Result<Office> {
+    let rooms = match Rooms::open(folder, world) {
+        Err(OfficeError::Store(store::Error::InUse { .. })) => anyhow::bail!(
+            "a program has {0} (its lock is held) but does not answer on {1}: it is starting, ending or stuck; try again in a \
+             moment, and if that does not help, stop it",
+            folder.display(),
+            Center::socket(folder).display()
+        ),
+        rooms => rooms?,
+    };
+    Ok(Office { world: world.clone(), center: rooms.center, registry: rooms.registry, live: None, sql: None })
+}
+
+/// Runs a command's conversation with the center.
+pub(crate) fn converse<T>(conversation: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(conversation)
+}
+
+/// A name as a part of an address: what is not a letter, digit, `-`, `.` or `_` is written in percent signs (RFC 3986, 2.1).
+pub(crate) fn part(name: &str) -> String {
+    let mut text = String::new();
+    for byte in name.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_') {
+            text.push(char::from(byte));
+        } else {
+            text.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    text
+}
+
+fn post(address: &str, document: &impl Serialize) -> anyhow::Result<Request<Body>> {
+    let body = Body::from(serde_json::to_vec(document)?);
+    let request = Request::builder().method(Method::POST).uri(address);
+    Ok(request.header(header::CONTENT_TYPE, "application/json").body(body)?)
+}
+
+async fn json<T: DeserializeOwned>(response: Response<Body>) -> anyhow::Result<T> {
+    let body = response.into_body().collect().await?.to_bytes();
+    serde_json::from_slice(&body).context("the center's answer is not understood: is it of another version?")
+}
+
+fn failure(status: StatusCode, body: &[u8]) -> anyhow::Error {
+    match serde_json::from_slice::<Problem>(body) {
+        Ok(problem) if problem.is_refusal() => Refused(problem.detail).into(),
+        Ok(problem) => problem.into(),
+        Err(_) => anyhow::anyhow!("{status}: {}", String::from_utf8_lossy(body)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::part;
+
+    #[test]
+    fn a_name_can_be_any_text_in_an_address() {
+        assert_eq!(part("LRW3E7FA8MC000001"), "LRW3E7FA8MC000001");
+        assert_eq!(part("a/b ?\u{e9}"), "a%2Fb%20%3F%C3%A9");
+    }
+}
