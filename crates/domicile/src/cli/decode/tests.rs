@@ -12,7 +12,7 @@ use super::{Counts, Dialect, LINE_BYTES_MAX, decode_all};
 const NOW: UtcMicros = UtcMicros::from_seconds(1_767_225_600);
 
 /// A 2016 heartbeat with the VIN of an example.
-const HEARTBEAT: &str = "232307fe4c5445535430303030303030303030303031010000";
+const HEARTBEAT: &str = "232307fe4c5445535430303030303030303030303101000000";
 
 fn decode(protocol: Dialect, hex: bool, input: &[u8]) -> (Counts, Vec<Json>) {
     let mut output = Vec::new();
@@ -178,7 +178,7 @@ fn a_stream_goes_on_behind_what_cannot_be_decoded() {
     let mut wrong_check = good.clone();
     *wrong_check.last_mut().expect("a byte") ^= 1;
     // A login of one byte: whole as a frame, malformed as a data unit.
-    let malformed = with_check("232301fe4c544553543030303030303030303030303101000100 00");
+    let malformed = with_check("232301fe4c544553543030303030303030303030310100010000");
     let stream = [b"junk".as_slice(), &good, &wrong_check, &good, &malformed, &good, &good[..10]].concat();
     let (counts, lines) = decode(Dialect::Gbt32960, false, &stream);
     let faults: Vec<(&Json, &Json)> = lines
