@@ -51,7 +51,11 @@ impl Entry {
             }
             (Some(_), _) => Resolved::ABNORMAL,
             (None, Datatype::Boolean) => Resolved::valid(f64::from(number != 0.0)),
-            (None, _) => Resolved::valid(self.convert(number)),
+            // A number at the end of its range may leave it when it is turned to another unit.
+            (None, _) => match self.convert(number) {
+                converted if converted.is_finite() => Resolved::valid(converted),
+                _ => Resolved::ABNORMAL,
+            },
         }
     }
 

@@ -124,8 +124,9 @@ impl Place {
             }
             VEHICLE_SPEED => {
                 let entry = catalogue::tesla(VEHICLE_SPEED);
-                let speed = reading::number(datum.value).filter(|speed| speed.is_finite());
-                self.speed = speed.zip(entry).map(|(speed, entry)| entry.entry.convert(speed));
+                let speed = reading::number(datum.value).zip(entry);
+                let speed = speed.map(|(speed, entry)| entry.entry.convert(speed));
+                self.speed = speed.filter(|speed| speed.is_finite());
             }
             _ => {}
         }

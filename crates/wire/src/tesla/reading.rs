@@ -55,7 +55,13 @@ impl<'s, S: ReadingSink + ?Sized> Writer<'s, S> {
             return self.write(signal, None, None, Quality::Abnormal);
         }
         match (entry.datatype, entry.enumeration) {
-            (Datatype::Number, _) => self.write(signal, Some(entry.convert(number)), None, self.valid),
+            // A number at the end of its range may leave it when it is turned to another unit.
+            (Datatype::Number, _) => {
+                match Some(entry.convert(number)).filter(|converted| converted.is_finite()) {
+                    Some(converted) => self.write(signal, Some(converted), None, self.valid),
+                    None => self.write(signal, None, None, Quality::Abnormal),
+                }
+            }
             (Datatype::Boolean | Datatype::Enumeration, Some(enumeration)) if number.fract() == 0.0 => {
                 self.resolve(entry, enumeration, number as i64);
             }
@@ -70,11 +76,13 @@ impl<'s, S: ReadingSink + ?Sized> Writer<'s, S> {
     }
 
     fn boolean(&mut self, entry: &Entry, flag: bool) {
-        match entry.datatype {
-            Datatype::Boolean | Datatype::Number => {
+        match (entry.datatype, entry.enumeration) {
+            (Datatype::Boolean | Datatype::Number, _) => {
                 self.write(entry.signal, Some(f64::from(u8::from(flag))), None, self.valid);
             }
-            Datatype::Text | Datatype::Enumeration | Datatype::Array => {
+            // The states that VSS has words for, such as OCCUPIED.
+            (Datatype::Enumeration, Some(enumeration)) => self.resolve(entry, enumeration, i64::from(flag)),
+            (Datatype::Text | Datatype::Enumeration | Datatype::Array, _) => {
                 self.write(entry.signal, None, Some(if flag { "true" } else { "false" }), self.valid);
             }
         }

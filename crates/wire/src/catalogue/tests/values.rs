@@ -120,6 +120,7 @@ fn what_cannot_be_has_no_number() {
         assert_eq!(field("VehicleSpeed").text(bad), Resolved::ABNORMAL);
     }
     assert_eq!(field("Gear").number(2.5), Resolved::ABNORMAL);
+    assert_eq!(field("Odometer").number(f64::MAX), Resolved::ABNORMAL);
     let unreadable = field("VehicleSpeed").text("fast");
     assert_eq!(unreadable, Resolved { value: None, text: Some("fast"), quality: Quality::Abnormal });
 }
