@@ -1,4 +1,5 @@
-//! Frames found in public parsers' tests, where they lie beside the repository: they decode to the values beside them.
+//! Frames found in public parsers' tests, where they lie beside the repository: they decode to the values
+//! beside them.
 
 #[path = "rtm_con/mod.rs"]
 mod rtm_con;
@@ -14,7 +15,11 @@ fn frames_file() -> Option<PathBuf> {
     #[expect(clippy::disallowed_methods, reason = "a test asks where the frames lie")]
     let given = std::env::var_os("DOMICILE_SHARED").map(PathBuf::from);
     let beside = ["../shared", "../../shared"].map(|path| repository.join(path));
-    given.into_iter().chain(beside).map(|folder| folder.join("frames/gbt32960.jsonl")).find(|file| file.exists())
+    given
+        .into_iter()
+        .chain(beside)
+        .map(|folder| folder.join("frames/gbt32960.jsonl"))
+        .find(|file| file.exists())
 }
 
 #[test]

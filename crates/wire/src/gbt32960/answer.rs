@@ -13,7 +13,8 @@ pub struct Ticket {
 }
 
 impl Ticket {
-    /// Of a frame's header and the time in its data unit. `time` is `None` where there is none or the unit can't be read.
+    /// Of a frame's header and the time in its data unit. `time` is `None` where there is none or the unit
+    /// can't be read.
     pub fn new(header: Header, time: Option<WireTime>) -> Self {
         Self { header, time }
     }
@@ -23,9 +24,10 @@ impl Ticket {
         &self.header
     }
 
-    /// Appends the answer: command and VIN repeated, the flag (as the edition knows it), the time of the command. A heartbeat's
-    /// answer is empty, a time calibration's carries `now`; a frame whose own time can't be read is answered with `now` too.
-    /// Answers are never encrypted: they hold nothing that the wire does not show anyway.
+    /// Appends the answer: command and VIN repeated, the flag (as the edition knows it), the time of the
+    /// command. A heartbeat's answer is empty, a time calibration's carries `now`; a frame whose own time
+    /// can't be read is answered with `now` too. Answers are never encrypted: they hold nothing that the wire
+    /// does not show anyway.
     pub fn answer(&self, flag: Flag, now: UtcMicros, out: &mut Vec<u8>) {
         let now = WireTime::from_utc(now);
         let unit = match self.header.command {
@@ -51,7 +53,8 @@ impl Ticket {
     }
 }
 
-/// Appends a command to a terminal: query (80), set (81) or control (82), with a time and a body that both sides agree on.
+/// Appends a command to a terminal: query (80), set (81) or control (82), with a time and a body that both
+/// sides agree on.
 pub fn encode_downlink(
     edition: Edition,
     command: Command,

@@ -1,5 +1,5 @@
-//! AES-128 over data units (encryption kind 03). The standard names the cipher and neither its mode nor its padding, so both are
-//! settings; ECB with PKCS #7 is what most terminals do.
+//! AES-128 over data units (encryption kind 03). The standard names the cipher and neither its mode nor its
+//! padding, so both are settings; ECB with PKCS #7 is what most terminals do.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -33,7 +33,8 @@ pub enum Padding {
     /// PKCS #7.
     #[default]
     Pkcs7,
-    /// Zero bytes, none where the text fills its blocks; how many were added is found by what gives a whole data unit.
+    /// Zero bytes, none where the text fills its blocks; how many were added is found by what gives a whole
+    /// data unit.
     Zero,
     /// None: the text has to fill its blocks.
     None,
@@ -56,7 +57,8 @@ impl fmt::Debug for Cipher {
     }
 }
 
-/// The keys that the settings give: of single vehicles, and of platforms, which use one key for all vehicles that they forward.
+/// The keys that the settings give: of single vehicles, and of platforms, which use one key for all vehicles
+/// that they forward.
 #[derive(Clone, Default)]
 pub struct Keys {
     vehicles: HashMap<[u8; 17], Vec<Cipher>>,
@@ -94,15 +96,16 @@ impl Keys {
     }
 }
 
-/// The data unit in plain text: the frame's own bytes where it is not encrypted, else the text that the first fitting key gives, in
-/// `plain`. A key fits when its padding holds and a whole data unit comes out.
+/// The data unit in plain text: the frame's own bytes where it is not encrypted, else the text that the first
+/// fitting key gives, in `plain`. A key fits when its padding holds and a whole data unit comes out.
 pub fn open<'a>(
     header: &Header,
     unit: &'a [u8],
     keys: &Keys,
     plain: &'a mut Vec<u8>,
 ) -> Result<&'a [u8], Undecipherable> {
-    // Heartbeats, time calibrations and answers to heartbeats have nothing to encrypt, whatever the header says.
+    // Heartbeats, time calibrations and answers to heartbeats have nothing to encrypt, whatever the header
+    // says.
     if header.encryption == Encryption::NONE || unit.is_empty() {
         return Ok(unit);
     }

@@ -59,8 +59,8 @@ static ENTRIES: LazyLock<Vec<&'static GbtEntry>> = LazyLock::new(|| {
     NAMES.iter().map(entry).collect()
 });
 
-/// Gives the readings, positions and events of one whole frame to the sink, in the order in which they stand in it. Answers and commands
-/// without data give none. Nothing is allocated once `scratch` has grown.
+/// Gives the readings, positions and events of one whole frame to the sink, in the order in which they stand
+/// in it. Answers and commands without data give none. Nothing is allocated once `scratch` has grown.
 pub fn decode(
     frame: &[u8],
     context: &Context<'_>,
@@ -99,8 +99,8 @@ pub fn decode(
     Ok(())
 }
 
-/// The time of readings and their quality. A vehicle's clock that is ahead keeps its time; one that shows what no calendar knows is given
-/// the time of reception.
+/// The time of readings and their quality. A vehicle's clock that is ahead keeps its time; one that shows
+/// what no calendar knows is given the time of reception.
 fn vehicle_time(time: WireTime, received_at: UtcMicros) -> (UtcMicros, Quality) {
     match time.utc() {
         None => (received_at, Quality::Clock),
@@ -192,8 +192,8 @@ impl<S: ReadingSink> Walk<'_, S> {
         }
     }
 
-    /// Visits the elements of a list that the catalogue has signals for, by the numbers that the vehicle gives them from 1; the others
-    /// become one event.
+    /// Visits the elements of a list that the catalogue has signals for, by the numbers that the vehicle
+    /// gives them from 1; the others become one event.
     fn numbered<'a, T: Element<'a>>(
         &mut self,
         what: &'static str,
@@ -349,7 +349,8 @@ fn write_decimal(number: i64, divisor: u32, out: &mut String) {
     }
 }
 
-/// Appends a whole number; nearly all of them have one or two digits, where formatting machinery would cost most of the time.
+/// Appends a whole number; nearly all of them have one or two digits, where formatting machinery would cost
+/// most of the time.
 fn write_whole(number: u64, out: &mut String) {
     if number >= 10 {
         write_whole(number / 10, out);

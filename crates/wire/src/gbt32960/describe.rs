@@ -15,9 +15,10 @@ use super::names::NAMES;
 use super::{Edition, LoginPacks, Realtime, Signature, Unit, WireTime, without_padding};
 use crate::catalogue;
 
-/// A whole frame as one JSON object: header, VIN, time in UTC, every field with the standard's unit applied. Numbers are JSON numbers,
-/// sentinels the words `invalid` and `abnormal`, an enumeration's number is followed by `<field>_name`, bytes whose meaning is the
-/// maker's are hexadecimal. A password and a key are told by their length alone.
+/// A whole frame as one JSON object: header, VIN, time in UTC, every field with the standard's unit applied.
+/// Numbers are JSON numbers, sentinels the words `invalid` and `abnormal`, an enumeration's number is
+/// followed by `<field>_name`, bytes whose meaning is the maker's are hexadecimal. A password and a key are
+/// told by their length alone.
 pub fn describe(frame: &[u8], keys: &Keys) -> Result<Json, Unreadable> {
     let envelope = Envelope::read(frame)?;
     let header = &envelope.header;

@@ -3,8 +3,8 @@
 use crate::Malformed;
 use crate::reader::Truncated;
 
-/// A broken rule of the standard. Offsets count from the frame's first byte (in an encrypted data unit: as if it had not been
-/// encrypted).
+/// A broken rule of the standard. Offsets count from the frame's first byte (in an encrypted data unit: as if
+/// it had not been encrypted).
 pub(super) fn malformed(offset: usize, rule: &'static str) -> Malformed {
     Malformed { what: "GB/T 32960 frame", rule, offset }
 }
@@ -20,7 +20,8 @@ impl From<Truncated> for Malformed {
     }
 }
 
-/// The data unit could not be turned to plain text: what the sender encrypted with is not what the center's settings say.
+/// The data unit could not be turned to plain text: what the sender encrypted with is not what the center's
+/// settings say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Undecipherable {
     /// RSA, SM2, SM4 or an unknown kind; only none (01) and AES-128 (03) are read.

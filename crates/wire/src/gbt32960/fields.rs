@@ -1,5 +1,6 @@
-//! What each raw number of an information item means: its name, the standard's factor and offset, its sentinels. Readings
-//! ([`super::decode()`]) and descriptions ([`super::describe()`]) both come from here, through a [`Visitor`].
+//! What each raw number of an information item means: its name, the standard's factor and offset, its
+//! sentinels. Readings ([`super::decode()`]) and descriptions ([`super::describe()`]) both come from here,
+//! through a [`Visitor`].
 
 use super::Edition;
 use super::items::{

@@ -54,7 +54,8 @@ pub struct Envelope<'a> {
 }
 
 impl<'a> Envelope<'a> {
-    /// Reads one whole frame. The check code is not held against the bytes: [`cut`] did that when the frame came in.
+    /// Reads one whole frame. The check code is not held against the bytes: [`cut`] did that when the frame
+    /// came in.
     pub fn read(bytes: &'a [u8]) -> Result<Self, Malformed> {
         let short = malformed(bytes.len(), "the frame ends before what it declares");
         let (header, rest) = bytes.split_first_chunk::<HEADER_BYTES>().ok_or(short)?;
@@ -73,7 +74,8 @@ impl<'a> Envelope<'a> {
         Ok(Self { header, unit, check, check_computed })
     }
 
-    /// Reads the data unit of a frame that is not encrypted. Offsets of errors count from the frame's first byte.
+    /// Reads the data unit of a frame that is not encrypted. Offsets of errors count from the frame's first
+    /// byte.
     pub fn plain_unit(&self) -> Result<Unit<'a>, Malformed> {
         read_unit(&self.header, self.unit)
     }
@@ -150,8 +152,8 @@ pub enum Cut {
         /// How long the frame that has begun will be, where its header is whole.
         wanted: Option<usize>,
     },
-    /// Something that looks like a frame and can't be taken. The first `skipped` bytes (garbage, and the start bytes of the
-    /// refused frame) are to be dropped; a good frame behind is found by cutting again.
+    /// Something that looks like a frame and can't be taken. The first `skipped` bytes (garbage, and the
+    /// start bytes of the refused frame) are to be dropped; a good frame behind is found by cutting again.
     Refused {
         /// Bytes to drop.
         skipped: usize,
@@ -179,11 +181,13 @@ impl CutRefusal {
     }
 }
 
-/// Finds the first frame in what a stream has brought so far, borrowed where it lies. Nothing is remembered between calls.
+/// Finds the first frame in what a stream has brought so far, borrowed where it lies. Nothing is remembered
+/// between calls.
 ///
-/// A start is two start bytes with 17 printable characters where the VIN stands (zero bytes fill it too), so that stray start bytes in
-/// garbage are passed over; where garbage still looks like a start, its check code fails and cutting goes on right behind its
-/// start bytes. `keys` are needed only for check codes computed before encryption.
+/// A start is two start bytes with 17 printable characters where the VIN stands (zero bytes fill it too), so
+/// that stray start bytes in garbage are passed over; where garbage still looks like a start, its check code
+/// fails and cutting goes on right behind its start bytes. `keys` are needed only for check codes computed
+/// before encryption.
 pub fn cut(buffer: &[u8], frame_bytes_max: usize, keys: &Keys) -> Cut {
     let skipped = find_start(buffer);
     let candidate = &buffer[skipped..];
@@ -241,7 +245,8 @@ fn find_start(buffer: &[u8]) -> usize {
     (0..buffer.len()).find(may_start).unwrap_or(buffer.len())
 }
 
-/// Some terminals compute the check code first and encrypt then, with the length of either text in the header.
+/// Some terminals compute the check code first and encrypt then, with the length of either text in the
+/// header.
 fn is_check_before_encryption(header: &Header, frame: &[u8], check: u8, keys: &Keys) -> bool {
     if header.encryption != Encryption::AES128 {
         return false;

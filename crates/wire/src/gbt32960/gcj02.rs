@@ -1,8 +1,8 @@
 //! GCJ-02, the obfuscated coordinates of maps in mainland China, and the way back to WGS-84.
 //!
-//! The forward formula is the one that is publicly known: a shift of some hundred metres, a sum of sines of the place, on the
-//! Krasovsky 1940 ellipsoid. It has no closed inverse; the way back repeats `wgs = wgs + (gcj - forward(wgs))`, which gains about
-//! two digits a round.
+//! The forward formula is the one that is publicly known: a shift of some hundred metres, a sum of sines of
+//! the place, on the Krasovsky 1940 ellipsoid. It has no closed inverse; the way back repeats `wgs = wgs +
+//! (gcj - forward(wgs))`, which gains about two digits a round.
 
 use std::f64::consts::PI;
 
@@ -34,7 +34,8 @@ pub fn gcj02_to_wgs84(latitude: f64, longitude: f64) -> (f64, f64) {
     }
     let (mut wgs_latitude, mut wgs_longitude) = (latitude, longitude);
     for _ in 0..ROUNDS_MAX {
-        // The shift is taken as it is inside the box, also where a round steps over its edge, so that the rounds settle.
+        // The shift is taken as it is inside the box, also where a round steps over its edge, so that the
+        // rounds settle.
         let (north, east) = shift(wgs_latitude, wgs_longitude);
         wgs_latitude = latitude - north;
         wgs_longitude = longitude - east;

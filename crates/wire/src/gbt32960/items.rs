@@ -1,6 +1,7 @@
-//! The information items of realtime and supplementary data. Numbers are raw, as they stand in the frame; `fields.rs` knows their
-//! factors, offsets and sentinels. What only one edition has is `Option`: reading fills it by edition, writing an item without
-//! what its edition needs writes the sentinel "invalid" in its place.
+//! The information items of realtime and supplementary data. Numbers are raw, as they stand in the frame;
+//! `fields.rs` knows their factors, offsets and sentinels. What only one edition has is `Option`: reading
+//! fills it by edition, writing an item without what its edition needs writes the sentinel "invalid" in its
+//! place.
 
 use super::list::{List, Octets, Words};
 
@@ -41,7 +42,8 @@ pub enum Item<'a> {
         /// What it carries.
         bytes: &'a [u8],
     },
-    /// A reserved type, whose layout nobody outside knows: everything up to the signature or the end of the data unit.
+    /// A reserved type, whose layout nobody outside knows: everything up to the signature or the end of the
+    /// data unit.
     Unknown {
         /// The item's type byte.
         kind: u8,
@@ -71,7 +73,8 @@ pub struct Vehicle {
     pub soc: u8,
     /// DC-DC converter: 1 on, 2 off.
     pub dcdc: u8,
-    /// Bit 5 driving force, bit 4 braking force, low 4 bits the gear; 2025: bit 7 set where the gear is not valid.
+    /// Bit 5 driving force, bit 4 braking force, low 4 bits the gear; 2025: bit 7 set where the gear is not
+    /// valid.
     pub gear: u8,
     /// kΩ.
     pub insulation: u16,

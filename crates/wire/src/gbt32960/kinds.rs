@@ -1,4 +1,5 @@
-//! The one-byte words of the header. Each is a newtype over its byte, so that a value that no edition knows survives.
+//! The one-byte words of the header. Each is a newtype over its byte, so that a value that no edition knows
+//! survives.
 
 use std::fmt;
 
@@ -41,7 +42,9 @@ impl Edition {
 }
 
 macro_rules! byte_kind {
-    ($(#[$doc:meta])* $type:ident { $($(#[$constant_doc:meta])* $constant:ident = $value:literal $name:literal,)* }) => {
+    ($(#[$doc:meta])* $type:ident {
+        $($(#[$constant_doc:meta])* $constant:ident = $value:literal $name:literal,)*
+    }) => {
         $(#[$doc])*
         #[derive(Clone, Copy, PartialEq, Eq, Hash)]
         pub struct $type(pub u8);
@@ -185,7 +188,8 @@ impl WireTime {
         Some(local.plus_micros(-Self::OFFSET_MICROS))
     }
 
-    /// The bytes of an instant, its part of a second cut; the years 2000 to 2099 can be written, others are held at their ends.
+    /// The bytes of an instant, its part of a second cut; the years 2000 to 2099 can be written, others are
+    /// held at their ends.
     pub fn from_utc(instant: UtcMicros) -> Self {
         let (year, month, day, hour, minute, second) = instant.plus_micros(Self::OFFSET_MICROS).civil();
         match u8::try_from(year - 2000) {

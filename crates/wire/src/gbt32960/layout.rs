@@ -105,8 +105,8 @@ pub(super) fn write_u16_counted(what: &'static str, bytes: &[u8], out: &mut Vec<
     Ok(())
 }
 
-/// An item of a reserved type has no length that could be read. It goes to the end of the data unit, in 2025 to the first byte from
-/// which a signature block fills the rest exactly.
+/// An item of a reserved type has no length that could be read. It goes to the end of the data unit, in 2025
+/// to the first byte from which a signature block fills the rest exactly.
 fn unknown_length(rest: &[u8], edition: Edition) -> usize {
     if edition == Edition::V2016 {
         return rest.len();
@@ -160,7 +160,8 @@ macro_rules! number {
 
 number!(u8 u16 u32);
 
-/// Gives a struct whose numbers stand in a frame in its own order, in both editions alike, its two directions.
+/// Gives a struct whose numbers stand in a frame in its own order, in both editions alike, its two
+/// directions.
 macro_rules! fixed {
     ($type:ident { $($field:ident),* $(,)? }) => {
         impl<'a> Element<'a> for $type {

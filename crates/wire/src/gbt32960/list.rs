@@ -1,4 +1,5 @@
-//! Lists inside a data unit, borrowed either from a frame or from the caller's own values: one type to read and to write.
+//! Lists inside a data unit, borrowed either from a frame or from the caller's own values: one type to read
+//! and to write.
 
 use std::marker::PhantomData;
 
@@ -139,8 +140,9 @@ pub(super) enum CountWidth {
     Word,
 }
 
-/// Values of one kind (`u8` temperatures, `[u8; 2]` voltages as they stand in a frame) after a count of one or two bytes, which is
-/// kept as declared: where it is a sentinel (all ones, or one less) there are no values.
+/// Values of one kind (`u8` temperatures, `[u8; 2]` voltages as they stand in a frame) after a count of one
+/// or two bytes, which is kept as declared: where it is a sentinel (all ones, or one less) there are no
+/// values.
 #[derive(Clone, Copy, Debug)]
 pub struct Values<'a, T> {
     declared: u16,

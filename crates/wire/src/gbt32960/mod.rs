@@ -3,15 +3,15 @@
 //! How a server drives it (nothing here does IO, reads a clock or decides who comes in):
 //!
 //! ```text
-//! socket ─bytes→ buffer ─cut(&buffer, limit, &keys)→ Frame { skipped, length }  │ Wait: read more │ Refused: drop, count
+//! socket ─bytes→ buffer ─cut(&buffer, limit, &keys)→ Frame { skipped, length } (or: wait, or drop and count)
 //!                                   │ frame bytes, borrowed from the buffer
 //!                                   ▼
 //!                    session.receive(frame, &keys, &mut plain) → Received { ticket, action }
 //!                                   │
-//!      ┌──────────────┬─────────────┼────────────────┬──────────────────┬──────────────────────────┐
-//!      ▼              ▼             ▼                ▼                  ▼                          ▼
-//!   Login          Admit          Store       PlatformLogin     Answer(flag, why)     PlatformLogout, Activation,
-//!   decide         decide       data.verify()  check password   ticket.answer(…)      KeyExchange, Acknowledged
+//!      ┌──────────────┬─────────────┼────────────────┬──────────────────┬──────────────────┐
+//!      ▼              ▼             ▼                ▼                  ▼                  ▼
+//!   Login          Admit          Store       PlatformLogin     Answer(flag, why)     the others, as
+//!   decide         decide       data.verify()  check password   ticket.answer(…)      [`Action`] says
 //!      │              │             │                │
 //!   accept_vehicle / ticket.answer(refusal's flag)  accept_platform / ticket.answer(ERROR), close
 //!      └──────┬───────┴─────────────┘
@@ -23,12 +23,14 @@
 //! [`DataKind::Logout`] the caller calls [`Session::dismiss`].
 //!
 //! Decisions where the standard is silent or senders differ:
-//! - **Impossible dates** (month 13, 31 February) are no reason to refuse a frame: it is stored and answered. Its readings take the
-//!   time of reception and the quality `clock`, and an event `impossible_date` says so.
+//! - **Impossible dates** (month 13, 31 February) are no reason to refuse a frame: it is stored and answered.
+//!   Its readings take the time of reception and the quality `clock`, and an event `impossible_date` says so.
 //! - A **check code** over the data unit before encryption is taken too ([`Checksum::BeforeEncryption`]).
-//! - **Reserved item types** (2016: 0A..7F; 2025: 09..2F, 33..7F) have no length anyone outside knows: everything up to the signature
-//!   or the end of the data unit is kept as one item. Type 00 exists in neither edition and is malformed.
-//! - Bytes behind the last field of a command that is known are malformed, and so are counts that promise more than there is.
+//! - **Reserved item types** (2016: 0A..7F; 2025: 09..2F, 33..7F) have no length anyone outside knows:
+//!   everything up to the signature or the end of the data unit is kept as one item. Type 00 exists in
+//!   neither edition and is malformed.
+//! - Bytes behind the last field of a command that is known are malformed, and so are counts that promise
+//!   more than there is.
 
 mod alarms;
 mod answer;
@@ -46,6 +48,8 @@ mod list;
 pub mod names;
 mod session;
 mod signature;
+#[cfg(test)]
+mod tests;
 mod unit;
 
 pub use crate::Malformed;

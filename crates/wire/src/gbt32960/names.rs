@@ -1,16 +1,18 @@
-//! The names of everything that a GB/T 32960.3 frame can say, with the unit of the value after the standard's factor and offset.
+//! The names of everything that a GB/T 32960.3 frame can say, with the unit of the value after the standard's
+//! factor and offset.
 //!
-//! The catalogue maps each name to a signal. A name with a digit exists for each index up to [`INDEX_MAX`]; what a vehicle
-//! numbers beyond that becomes an event `index_beyond_catalogue` and stays in the raw frame.
+//! The catalogue maps each name to a signal. A name with a digit exists for each index up to [`INDEX_MAX`];
+//! what a vehicle numbers beyond that becomes an event `index_beyond_catalogue` and stays in the raw frame.
 //! The place (item 05, in 2025 too) is no signal: it goes to the table `positions`.
 //!
-//! Enumerations, as raw numbers: `vehicle.state` 1 on, 2 off, 3 other; `vehicle.charging_state` 1 parked charging,
-//! 2 driving charging, 3 not charging, 4 finished; `vehicle.running_mode` 1 electric, 2 hybrid, 3 fuel; `*.dcdc_state` 1 on,
-//! 2 off; `vehicle.gear` 0 neutral, 1..12 gears, 13 reverse, 14 drive, 15 park; `motorN.state` 1 consuming, 2 generating,
-//! 3 off, 4 ready; `engine.state` 1 on, 2 off. `vehicle.driving_force` and `vehicle.braking_force` are booleans.
-//! `probe_temperatures` and `cell_voltages` are arrays: one JSON text each, `null` where a cell has no valid value.
-//! `vehicle.brake_pedal` 101 means "pressed" of a brake that knows no position. `hydrogen.max_concentration` is of 2025 (the
-//! raw number times 1e-4), `hydrogen.max_concentration_mass` of 2016.
+//! Enumerations, as raw numbers: `vehicle.state` 1 on, 2 off, 3 other; `vehicle.charging_state` 1 parked
+//! charging, 2 driving charging, 3 not charging, 4 finished; `vehicle.running_mode` 1 electric, 2 hybrid, 3
+//! fuel; `*.dcdc_state` 1 on, 2 off; `vehicle.gear` 0 neutral, 1..12 gears, 13 reverse, 14 drive, 15 park;
+//! `motorN.state` 1 consuming, 2 generating, 3 off, 4 ready; `engine.state` 1 on, 2 off.
+//! `vehicle.driving_force` and `vehicle.braking_force` are booleans. `probe_temperatures` and `cell_voltages`
+//! are arrays: one JSON text each, `null` where a cell has no valid value. `vehicle.brake_pedal` 101 means
+//! "pressed" of a brake that knows no position. `hydrogen.max_concentration` is of 2025 (the raw number times
+//! 1e-4), `hydrogen.max_concentration_mass` of 2016.
 
 /// Motors, packs and fuel-cell stacks that the catalogue knows of each vehicle.
 pub const INDEX_MAX: usize = 4;

@@ -10,8 +10,8 @@ use super::{
     Ticket, Undecipherable, Unit, WireTime,
 };
 
-/// Vehicles whose admissions a platform's connection remembers; beyond that the oldest is asked for again. One admission is about
-/// a hundred bytes, so that a platform of any size costs under a megabyte.
+/// Vehicles whose admissions a platform's connection remembers; beyond that the oldest is asked for again.
+/// One admission is about a hundred bytes, so that a platform of any size costs under a megabyte.
 pub const FORWARDED_VEHICLES_MAX: usize = 4_096;
 
 /// One connection's state. `A` is what the caller keeps of each vehicle that it admitted on the connection.
@@ -49,8 +49,8 @@ pub struct Received<'a> {
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum Action<'a> {
-    /// A vehicle wants in. Decide; then [`Session::accept_vehicle`] and store the frame and answer `SUCCESS` once it is durable, or answer
-    /// with the refusal's flag and store nothing.
+    /// A vehicle wants in. Decide; then [`Session::accept_vehicle`] and store the frame and answer `SUCCESS`
+    /// once it is durable, or answer with the refusal's flag and store nothing.
     Login {
         /// Who it says it is.
         vin: &'a [u8; 17],
@@ -59,20 +59,22 @@ pub enum Action<'a> {
         /// It comes over a platform's connection (the platform forwards logins too).
         forwarded: bool,
     },
-    /// A platform wants in. Hold the password against its account; then [`Session::accept_platform`] and answer `SUCCESS`, or
-    /// answer `ERROR` and close.
+    /// A platform wants in. Hold the password against its account; then [`Session::accept_platform`] and
+    /// answer `SUCCESS`, or answer `ERROR` and close.
     PlatformLogin(PlatformLogin),
     /// Data of a vehicle that the session doesn't know yet on this platform's connection. Decide; then
     /// [`Session::accept_vehicle`] and go on as with [`Action::Store`], or answer with the refusal's flag.
     Admit(Data<'a>),
-    /// Data of a vehicle that is admitted ([`Session::admission`]): check the signature where one is asked for, store the frame's
-    /// bytes, answer `SUCCESS` once they are durable.
+    /// Data of a vehicle that is admitted ([`Session::admission`]): check the signature where one is asked
+    /// for, store the frame's bytes, answer `SUCCESS` once they are durable.
     Store(Data<'a>),
     /// A platform's logout: answer `SUCCESS` when all before is answered, then close.
     PlatformLogout,
-    /// A security chip wants to be activated (2025). Answer with [`Ticket::activation_response`]; nothing is stored.
+    /// A security chip wants to be activated (2025). Answer with [`Ticket::activation_response`]; nothing is
+    /// stored.
     Activation(Activation<'a>),
-    /// A sender hands over a key for its data units (2025). Keys are settings here: answer `ERROR` unless the caller takes it.
+    /// A sender hands over a key for its data units (2025). Keys are settings here: answer `ERROR` unless the
+    /// caller takes it.
     KeyExchange(KeyExchange<'a>),
     /// Answer at once with this flag; nothing is stored.
     Answer(Flag, Why),
@@ -95,7 +97,8 @@ pub struct Data<'a> {
 }
 
 impl Data<'_> {
-    /// Holds the signature against the key registered for the vehicle. What is `Invalid` is answered `SIGNATURE_INVALID` and not stored.
+    /// Holds the signature against the key registered for the vehicle. What is `Invalid` is answered
+    /// `SIGNATURE_INVALID` and not stored.
     pub fn verify(&self, key: Option<&PublicKey>) -> SignatureCheck {
         verify(self.signed, self.signature.as_ref(), key)
     }
@@ -158,8 +161,8 @@ impl<A> Session<A> {
         Self { state: State::New }
     }
 
-    /// Takes one whole frame, as [`super::cut`] found it. `plain` holds the data unit where it had to be decrypted. An error means
-    /// that the bytes are no frame at all, which `cut` rules out.
+    /// Takes one whole frame, as [`super::cut`] found it. `plain` holds the data unit where it had to be
+    /// decrypted. An error means that the bytes are no frame at all, which `cut` rules out.
     pub fn receive<'a>(
         &mut self,
         frame: &'a [u8],
@@ -238,8 +241,8 @@ impl<A> Session<A> {
         }
     }
 
-    /// The vehicle is admitted: its login on its own connection (a second login replaces the first), its login or its first data on a
-    /// platform's.
+    /// The vehicle is admitted: its login on its own connection (a second login replaces the first), its
+    /// login or its first data on a platform's.
     pub fn accept_vehicle(&mut self, vin: &[u8; 17], admission: A) {
         match &mut self.state {
             State::Platform { vehicles } => vehicles.insert(*vin, admission),
@@ -262,8 +265,8 @@ impl<A> Session<A> {
         }
     }
 
-    /// The vehicle is no longer admitted: it logged out and the logout is stored, or it was revoked. On its own connection it has to log
-    /// in again, on a platform's it is asked for again.
+    /// The vehicle is no longer admitted: it logged out and the logout is stored, or it was revoked. On its
+    /// own connection it has to log in again, on a platform's it is asked for again.
     pub fn dismiss(&mut self, vin: &[u8; 17]) {
         match &mut self.state {
             State::New => {}

@@ -1,7 +1,8 @@
-//! Signatures of 2025 data units: verified against the public key registered for the vehicle, and made for the simulator.
+//! Signatures of 2025 data units: verified against the public key registered for the vehicle, and made for
+//! the simulator.
 //!
-//! A signature covers the data unit from its time on, so neither VIN nor command: which vehicle's key to hold it against is
-//! the caller's decision.
+//! A signature covers the data unit from its time on, so neither VIN nor command: which vehicle's key to hold
+//! it against is the caller's decision.
 
 use std::fmt;
 
@@ -248,7 +249,8 @@ impl Signer {
         }
     }
 
-    /// Appends a whole frame of realtime data with its signature; the one that `realtime` carries is not looked at.
+    /// Appends a whole frame of realtime data with its signature; the one that `realtime` carries is not
+    /// looked at.
     pub fn encode_signed(
         &self,
         header: &Header,

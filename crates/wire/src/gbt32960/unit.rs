@@ -86,7 +86,8 @@ pub struct Realtime<'a> {
     pub items: Items<'a>,
     /// The signature, 2025.
     pub signature: Option<Signature<'a>>,
-    /// What the signature covers: from the first byte of the time to the byte before 0xFF. Empty where the caller gave the items.
+    /// What the signature covers: from the first byte of the time to the byte before 0xFF. Empty where the
+    /// caller gave the items.
     pub signed: &'a [u8],
 }
 

@@ -1,4 +1,5 @@
-//! Holds our description of a frame against what the Python package `rtm-con` says of it, in that package's own words.
+//! Holds our description of a frame against what the Python package `rtm-con` says of it, in that package's
+//! own words.
 
 use serde_json::Value as Json;
 
@@ -55,7 +56,8 @@ fn compare_payload(theirs: &Json, ours: &Json) {
         assert_eq!(ours["codes"], theirs["pack_sn"]);
     }
     if let Some(systems) = theirs["pack_sn_list"].as_array() {
-        let codes: Vec<Json> = systems.iter().flat_map(|codes| codes.as_array().expect("a list").clone()).collect();
+        let codes: Vec<Json> =
+            systems.iter().flat_map(|codes| codes.as_array().expect("a list").clone()).collect();
         assert_eq!(ours["codes"], Json::Array(codes));
     }
     for (their_name, our_name) in [("activation_result", "result"), ("activation_info", "info")] {
@@ -134,7 +136,11 @@ fn compare_item(theirs: &Json, ours: &Json, is_2016: bool) {
         "engine" => compare_fields(
             content,
             ours,
-            &[("engine_state", "state"), ("engine_torque", "speed"), ("fuel_consumption", "fuel_consumption")],
+            &[
+                ("engine_state", "state"),
+                ("engine_torque", "speed"),
+                ("fuel_consumption", "fuel_consumption"),
+            ],
         ),
         "gnss" => compare_place(content, ours),
         "pack_extrema" => compare_fields(content, ours, EXTREMES),
@@ -153,7 +159,8 @@ fn compare_pack(theirs: &Json, ours: &Json, is_2016: bool) {
     if !theirs["cell_start_index"].is_null() {
         compare_value("cell_start_index", &theirs["cell_start_index"], &ours["first_cell"]);
     }
-    // The package reads this current of 2016 from -3000 A on; the vehicle's own current shows that -1000 A is right.
+    // The package reads this current of 2016 from -3000 A on; the vehicle's own current shows that -1000 A is
+    // right.
     let offset = if is_2016 { 2_000.0 } else { 0.0 };
     let current = amount(text(&theirs["curr"])).expect("a current") + offset;
     assert_near("curr", current, ours["current"].as_f64().expect("a number"));
@@ -195,7 +202,8 @@ fn compare_warnings(theirs: &Json, ours: &Json) {
     compare_value("max_warning_level", &theirs["max_warning_level"], &ours["level"]);
     let flags = theirs["general_warnings"].as_object().expect("flags");
     let names: Vec<&str> = flags.keys().map(String::as_str).collect();
-    let ours_of = |name: &str| wire::gbt32960::FLAGS[names.iter().position(|known| *known == name).expect("a flag")];
+    let ours_of =
+        |name: &str| wire::gbt32960::FLAGS[names.iter().position(|known| *known == name).expect("a flag")];
     let expected: Vec<&str> =
         flags.iter().filter(|(_, set)| **set == 1).map(|(name, _)| ours_of(name)).collect();
     assert_eq!(ours["flags"], Json::from(expected));
@@ -211,10 +219,14 @@ fn compare_warnings(theirs: &Json, ours: &Json) {
         assert_eq!(ours[our_name], Json::from(expected), "{their_name}");
     }
     if let Some(levels) = theirs["general_warning_list"].as_array() {
-        let expected = levels.iter().map(
-            |single| serde_json::json!({ "flag": ours_of(text(&single["warning"])), "level": single["level"] }),
-        );
-        assert_eq!(ours["levels"], expected.collect::<Json>());
+        let expected: Vec<Json> = levels
+            .iter()
+            .map(|single| {
+                let flag = ours_of(text(&single["warning"]));
+                serde_json::json!({ "flag": flag, "level": single["level"] })
+            })
+            .collect();
+        assert_eq!(ours["levels"], Json::Array(expected));
     }
 }
 
@@ -238,7 +250,8 @@ fn compare_arrays(theirs: &Json, ours: &Json) {
     theirs.iter().zip(ours).for_each(|(theirs, ours)| compare_value("array", theirs, ours));
 }
 
-/// Their value is a number, a text such as `6.4 km/h` or `65535 invalid`, or the name of an enumeration's value.
+/// Their value is a number, a text such as `6.4 km/h` or `65535 invalid`, or the name of an enumeration's
+/// value.
 fn compare_value(name: &str, theirs: &Json, ours: &Json) {
     if let Some(number) = theirs.as_f64() {
         assert_near(name, number, ours.as_f64().expect("a number"));
