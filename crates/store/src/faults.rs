@@ -217,11 +217,14 @@ impl DiskFile for FaultyFile {
     }
 }
 
+/// Where something was written, and what.
+type Written = (usize, Vec<u8>);
+
 /// A disk on which the log is played again.
 struct Replay {
     survivors: Survivors,
     /// By number: what is durable, and what was written since.
-    files: BTreeMap<usize, (Vec<u8>, Vec<(usize, Vec<u8>)>)>,
+    files: BTreeMap<usize, (Vec<u8>, Vec<Written>)>,
     /// Names that are durable.
     durable: BTreeMap<PathBuf, usize>,
     /// Names as they are.

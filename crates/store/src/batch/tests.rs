@@ -15,7 +15,10 @@ fn frame(vehicle: VehicleId, bytes: &[u8]) -> Frame<'_> {
     Frame { received_at: TEN.plus_micros(123_456), vehicle, key: KeyPeriod(0), protocol, connection, bytes }
 }
 
-fn rows(batch: &Batch, keyring: &Keyring) -> Result<Vec<(u64, Option<Vec<u8>>)>, Error> {
+/// A sequence with its frame's bytes.
+type Opened = (u64, Option<Vec<u8>>);
+
+fn rows(batch: &Batch, keyring: &Keyring) -> Result<Vec<Opened>, Error> {
     let mut rows = Vec::new();
     batch.for_each(keyring, |row| {
         assert_eq!((row.received_at, row.connection), (TEN.plus_micros(123_456), ConnectionId(u64::MAX)));
