@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use model::{Clock, Entropy, KeyPeriod, VehicleId, Vin};
+use model::{Clock, Entropy, KeyPeriod, UtcMicros, VehicleId, Vin};
 use parking_lot::{Mutex, RwLock};
 use policy::{RegistryVersion, VehicleFacts, VehicleState};
 use store::{Created, Keyring, Names, Objects};
@@ -141,8 +141,8 @@ impl Registry {
         };
         self.keyring.create(vehicle.id, vehicle.key)?;
         let occasion = if restored { Occasion::Restored } else { Occasion::Added };
-        let version =
-            self.record(&mut projection, vec![Change::Vehicle(occasion, Box::new(vehicle.clone()))])?;
+        let change = Change::Vehicle(occasion, Box::new(vehicle.clone()));
+        let version = self.record(&mut projection, self.world.clock.now(), vec![change])?;
         Ok(Added { vehicle, restored, version })
     }
 
@@ -184,7 +184,7 @@ impl Registry {
         } else {
             let keys: Vec<(VehicleId, KeyPeriod)> = changes.iter().filter_map(new_key).collect();
             self.keyring.create_many(&keys)?;
-            self.record(&mut projection, changes)?
+            self.record(&mut projection, self.world.clock.now(), changes)?
         };
         Ok(imported)
     }
@@ -201,9 +201,10 @@ impl Registry {
         if let Some(revocation) = known.revoked {
             return Err(Error::AlreadyRevoked { at: revocation.at });
         }
-        let revocation = Revocation { at: self.world.clock.now(), why: why.to_owned() };
+        let at = self.world.clock.now();
+        let revocation = Revocation { at, why: why.to_owned() };
         let change = Change::VehicleRevoked { vin: known.vin, id: known.id, key: known.key, revocation };
-        self.record(&mut projection, vec![change])
+        self.record(&mut projection, at, vec![change])
     }
 
     /// Up to `limit` vehicles in the order of their VINs, those after `after`.
@@ -249,8 +250,9 @@ impl Registry {
         if projection.platforms()?.iter().any(|(platform, _)| platform.name == name) {
             return Err(Error::PlatformExists);
         }
-        let platform = Platform { name: name.to_owned(), added_at: self.world.clock.now(), revoked: None };
-        self.record(&mut projection, vec![Change::PlatformAdded { platform, password_hash }])
+        let at = self.world.clock.now();
+        let platform = Platform { name: name.to_owned(), added_at: at, revoked: None };
+        self.record(&mut projection, at, vec![Change::PlatformAdded { platform, password_hash }])
     }
 
     /// Whether a platform of this name may log in with this password. Takes some 20 ms and 19 MiB, one call at a time, so
@@ -275,9 +277,10 @@ impl Registry {
         if let Some(revocation) = known.revoked {
             return Err(Error::AlreadyRevoked { at: revocation.at });
         }
-        let revocation = Revocation { at: self.world.clock.now(), why: why.to_owned() };
+        let at = self.world.clock.now();
+        let revocation = Revocation { at, why: why.to_owned() };
         let change = Change::PlatformRevoked { name: known.name, revocation };
-        self.record(&mut projection, vec![change])
+        self.record(&mut projection, at, vec![change])
     }
 
     /// All platforms, in the order of their names.
@@ -325,9 +328,14 @@ impl Registry {
     }
 
     /// Makes changes durable, then applies them: to the memory first, because a revocation must hold even if SQLite fails.
-    fn record(&self, projection: &mut Projection, changes: Vec<Change>) -> Result<RegistryVersion, Error> {
+    /// `at` is the time that the changes speak of, so that the projections now and a rebuild later say the same.
+    fn record(
+        &self,
+        projection: &mut Projection,
+        at: UtcMicros,
+        changes: Vec<Change>,
+    ) -> Result<RegistryVersion, Error> {
         let sequence = projection.applied() + 1;
-        let at = self.world.clock.now();
         let bytes = Control::encode(sequence, at, &changes, &self.vault(), &*self.world.entropy)?;
         match self.objects.create(&self.names.control(sequence), bytes)? {
             Created::New => {}

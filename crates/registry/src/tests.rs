@@ -29,8 +29,11 @@ impl Clock for Fixed {
 impl Entropy for Fixed {
     fn fill(&self, buffer: &mut [u8]) {
         for byte in buffer {
+            // SplitMix64: consecutive counts give unrelated bytes.
             let count = self.0.fetch_add(1, Ordering::Relaxed).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-            *byte = count.to_le_bytes()[7];
+            let mixed = (count ^ (count >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            *byte = (mixed >> 56) as u8;
         }
     }
 }

@@ -11,8 +11,6 @@ mod disk;
 mod error;
 #[cfg(any(test, feature = "faults"))]
 pub mod faults;
-#[cfg(test)]
-mod fixture;
 mod journal;
 mod keyring;
 mod objects;

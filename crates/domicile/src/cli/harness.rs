@@ -221,7 +221,8 @@ pub(super) fn raise_file_limit() -> anyhow::Result<u64> {
 /// A time such as `30s`, `500ms`, `5m` or `1h`.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let number: u64 = text[..digits].parse().map_err(|_| "a number and ms, s, m or h, such as 30s".to_owned())?;
+    let number: u64 =
+        text[..digits].parse().map_err(|_| "a number and ms, s, m or h, such as 30s".to_owned())?;
     match &text[digits..] {
         "ms" => Ok(Duration::from_millis(number)),
         "" | "s" => Ok(Duration::from_secs(number)),

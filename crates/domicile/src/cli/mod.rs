@@ -3,9 +3,9 @@
 mod bench;
 mod client;
 mod decode;
-mod harness;
 mod demo;
 mod doctor;
+mod harness;
 mod init;
 mod platform;
 mod query;

@@ -120,7 +120,10 @@ impl Sim {
             while tasks.join_next().await.is_some() {}
             println!("{}", summary(&fleet.report));
             let counts = fleet.report.counts();
-            ensure!(counts.connected > 0, "no vehicle could connect; are they registered, and is the center there?");
+            ensure!(
+                counts.connected > 0,
+                "no vehicle could connect; are they registered, and is the center there?"
+            );
             Ok(())
         })
     }
@@ -205,11 +208,18 @@ impl Wallet {
         if folder.join("genesis.json").exists() {
             let center = Center::open(folder, world)?;
             let authority = Some(center.vehicle_authority()?);
-            return Ok(Self { folder: folder.to_owned(), server_ca: center.server_ca()?.into_bytes(), authority });
+            return Ok(Self {
+                folder: folder.to_owned(),
+                server_ca: center.server_ca()?.into_bytes(),
+                authority,
+            });
         }
         let path = folder.join("server-ca.pem");
         let server_ca = std::fs::read(&path).with_context(|| {
-            format!("{}: --dir is a center's folder or one that `domicile vehicle cert` wrote", path.display())
+            format!(
+                "{}: --dir is a center's folder or one that `domicile vehicle cert` wrote",
+                path.display()
+            )
         })?;
         Ok(Self { folder: folder.to_owned(), server_ca, authority: None })
     }

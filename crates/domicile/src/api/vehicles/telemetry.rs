@@ -82,7 +82,8 @@ mod tests {
     #[test]
     fn every_field_is_one_of_the_makers() {
         for (field, seconds) in FIELDS {
-            let known = (0..=1_000).filter_map(wire::catalogue::tesla).any(|known| known.entry.name == *field);
+            let known =
+                (0..=1_000).filter_map(wire::catalogue::tesla).any(|known| known.entry.name == *field);
             assert!(known, "{field}");
             assert!(*seconds > 0);
         }

@@ -7,10 +7,10 @@ use anyhow::Context;
 use serde_json::json;
 
 use super::super::harness;
+use super::Format;
 use super::ingest::{rest, rounded};
 use super::process;
 use super::workshop::{Client, Workshop};
-use super::Format;
 use crate::world::World;
 
 /// Measure idle mTLS connections: memory of each, CPU of a handshake with upgrade

@@ -117,7 +117,8 @@ impl Ingest {
         cpu: [Duration; 2],
         peak_kib: u64,
     ) -> anyhow::Result<Value> {
-        let number = |name: &str| load[name].as_f64().with_context(|| format!("the load's report lacks {name}"));
+        let number =
+            |name: &str| load[name].as_f64().with_context(|| format!("the load's report lacks {name}"));
         let (seconds, acked) = (number("seconds")?, number("acked")?);
         let (p50, p99) = (number("ack_ms_p50")?, number("ack_ms_p99")?);
         let millis = |time: Duration| time.as_secs_f64() * 1_000.0;
@@ -163,14 +164,28 @@ impl Ingest {
             if self.lake == Switch::On { "on" } else { "off" },
         );
         println!("  messages/s                       {}", figure("messages_per_second"));
-        println!("  server CPU µs per acked message  {} (until the last ack {}; the rest is sealing and tables)",
-            figure("server_cpu_us_per_message"), figure("server_cpu_us_per_message_until_last_ack"));
-        println!("  ack ms p50                       {} (limit {}: {} of it)",
-            figure("ack_ms_p50"), figure("ack_p50_limit_ms"), figure("ack_p50_of_limit"));
-        println!("  ack ms p99                       {} (limit {}: {} of it)",
-            figure("ack_ms_p99"), figure("ack_p99_limit_ms"), figure("ack_p99_of_limit"));
-        println!("  disk flush ms p50 / p99          {} / {} (64 KiB append + fdatasync, preallocated)",
-            figure("disk_flush_ms_p50"), figure("disk_flush_ms_p99"));
+        println!(
+            "  server CPU µs per acked message  {} (until the last ack {}; the rest is sealing and tables)",
+            figure("server_cpu_us_per_message"),
+            figure("server_cpu_us_per_message_until_last_ack")
+        );
+        println!(
+            "  ack ms p50                       {} (limit {}: {} of it)",
+            figure("ack_ms_p50"),
+            figure("ack_p50_limit_ms"),
+            figure("ack_p50_of_limit")
+        );
+        println!(
+            "  ack ms p99                       {} (limit {}: {} of it)",
+            figure("ack_ms_p99"),
+            figure("ack_p99_limit_ms"),
+            figure("ack_p99_of_limit")
+        );
+        println!(
+            "  disk flush ms p50 / p99          {} / {} (64 KiB append + fdatasync, preallocated)",
+            figure("disk_flush_ms_p50"),
+            figure("disk_flush_ms_p99")
+        );
         println!("  server peak RSS MiB              {}", figure("server_peak_rss_mib"));
         Ok(())
     }

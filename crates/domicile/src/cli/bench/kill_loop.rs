@@ -173,8 +173,11 @@ impl KillLoop {
                 std::thread::sleep(KILL_AFTER_MAX.mul_f64(rng.random_range(0.0..1.0)));
             }
             server.kill()?;
-            println!("round {round}: {}, acked {} so far", if at_start { "killed at start" } else { "killed" },
-                report.counts().acked);
+            println!(
+                "round {round}: {}, acked {} so far",
+                if at_start { "killed at start" } else { "killed" },
+                report.counts().acked
+            );
         }
         Ok(())
     }
@@ -218,9 +221,8 @@ fn first_counter(index: u32) -> u32 {
 
 /// The signals that carry the counter, with what makes a whole number of their value again.
 fn counters() -> [(&'static str, &'static str, f64); 2] {
-    let tesla = wire::catalogue::tesla_by_name("LifetimeEnergyUsed").map_or("", |entry| {
-        wire::catalogue::info(entry.entry.signal).path
-    });
+    let tesla = wire::catalogue::tesla_by_name("LifetimeEnergyUsed")
+        .map_or("", |entry| wire::catalogue::info(entry.entry.signal).path);
     [("tesla", tesla, 100.0), ("gbt32960", "Vehicle.TraveledDistance", 10.0)]
 }
 
@@ -344,7 +346,10 @@ mod tests {
     fn what_is_missing_doubled_or_half_there_is_found() {
         let whole = "tesla,20000.01,20,20\ntesla,20000.02,20,20\n";
         assert!(verdict(whole).holds());
-        assert!(verdict(&format!("{whole}tesla,20000.03,20,20\n")).holds(), "what was not acknowledged may be there");
+        assert!(
+            verdict(&format!("{whole}tesla,20000.03,20,20\n")).holds(),
+            "what was not acknowledged may be there"
+        );
         assert_eq!(verdict("tesla,20000.01,20,20\n").missing, 1);
         assert_eq!(verdict("tesla,20000.01,40,20\ntesla,20000.02,20,20\n").doubled, 1);
         assert_eq!(verdict(&format!("{whole}tesla,20000.02,20,20\n")).doubled, 1);

@@ -111,7 +111,8 @@ impl Load {
                 }
                 Protocol::Gbt32960 => (Speaks::Gbt(LoginFacts::of(Edition::V2016, index)), None),
             };
-            let target = Target { endpoint: Endpoint::at(self.to), tls, source: self.source(index), vin, speaks };
+            let target =
+                Target { endpoint: Endpoint::at(self.to), tls, source: self.source(index), vin, speaks };
             let source = self.messages_of(index);
             let (permits, now) = (permits.clone(), world.clock.now());
             tasks.spawn(async move {

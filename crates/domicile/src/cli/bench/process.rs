@@ -20,7 +20,8 @@ pub(super) fn cpu(pid: Pid) -> anyhow::Result<Duration> {
 pub(super) fn memory_kib(pid: Pid) -> anyhow::Result<(u64, u64)> {
     let status = std::fs::read_to_string(format!("/proc/{}/status", pid.as_raw_nonzero()))
         .context("reading the server's memory; this needs Linux")?;
-    let field = |name: &str| field_kib(&status, name).with_context(|| format!("/proc/PID/status has no {name}"));
+    let field =
+        |name: &str| field_kib(&status, name).with_context(|| format!("/proc/PID/status has no {name}"));
     Ok((field("VmRSS:")?, field("VmHWM:")?))
 }
 
