@@ -6,6 +6,9 @@
 //! 64 bits each: at 32, the hundred rows of one frame would lose a row by chance every few minutes in a large fleet. They need no
 //! secret: who makes two rows of the same digest loses his own row, and keys contain the pseudonym, which vehicles do not know.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};
 

@@ -252,3 +252,75 @@ pub fn open_small(key: &DataKey, context: &[u8], sealed: &[u8]) -> Option<Vec<u8
     let plain = key.small_cipher().open_in_place(nonce, Aad::from(context), &mut body).ok()?;
     Some(plain.to_vec())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+    use model::KeyPeriod;
+
+    use super::{Identity, Keyring, open_small, seal_small};
+    use crate::fixture::{RealEntropy, vehicle};
+    use crate::{Error, Names, Objects};
+
+    fn keyring(folder: &std::path::Path, identity: &Identity) -> Keyring {
+        let objects = Objects::local(folder).expect("a store");
+        let names = Names::new("shanghai-1".parse().expect("a name"));
+        Keyring::new(objects, names, identity.clone(), Arc::new(RealEntropy))
+    }
+
+    #[test]
+    fn a_key_is_the_same_after_a_restart_and_gone_once_destroyed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let identity = Identity::generate();
+        let first = keyring(folder.path(), &identity);
+        let key = first.create(vehicle(0), KeyPeriod(0)).expect("a key");
+        assert_eq!(first.create(vehicle(0), KeyPeriod(0)).expect("it exists"), key);
+        assert_ne!(first.create(vehicle(0), KeyPeriod(1)).expect("a key"), key);
+        first.create_many(&[(vehicle(0), KeyPeriod(0)), (vehicle(1), KeyPeriod(0))]).expect("keys");
+        let identity = Identity::parse(&identity.to_text()).expect("its own text");
+        let second = keyring(folder.path(), &identity);
+        assert_eq!(second.key(vehicle(0), KeyPeriod(0)).expect("the key"), key);
+        assert_ne!(second.key(vehicle(1), KeyPeriod(0)).expect("the key"), key);
+        second.destroy(vehicle(0), KeyPeriod(0)).expect("a deletion");
+        assert!(matches!(second.key(vehicle(0), KeyPeriod(0)), Err(Error::KeyMissing { .. })));
+    }
+
+    #[test]
+    fn another_identity_and_another_vehicles_object_are_refused() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let identity = Identity::generate();
+        let ours = keyring(folder.path(), &identity);
+        ours.create(vehicle(0), KeyPeriod(0)).expect("a key");
+        let theirs = keyring(folder.path(), &Identity::generate());
+        assert!(matches!(theirs.key(vehicle(0), KeyPeriod(0)), Err(Error::Keyring { .. })));
+        let names = Names::new("shanghai-1".parse().expect("a name"));
+        let objects = Objects::local(folder.path()).expect("a store");
+        let wrapped = objects.read(&names.key(vehicle(0), KeyPeriod(0))).expect("a read").expect("the key");
+        for end in 0..wrapped.len() {
+            let name = names.key(vehicle(2), KeyPeriod(u32::try_from(end).expect("small")));
+            let _ = objects.create(&name, wrapped.slice(..end)).expect("a put");
+            let refused = ours.key(vehicle(2), KeyPeriod(u32::try_from(end).expect("small")));
+            assert!(matches!(refused, Err(Error::Corrupt { .. } | Error::Keyring { .. })), "{end} bytes");
+        }
+        let _ = objects.create(&names.key(vehicle(1), KeyPeriod(0)), Bytes::clone(&wrapped)).expect("a put");
+        assert!(matches!(ours.key(vehicle(1), KeyPeriod(0)), Err(Error::Corrupt { .. })));
+        assert!(Identity::parse("AGE-SECRET-KEY-1NONSENSE").is_err() && Identity::parse("").is_err());
+    }
+
+    #[test]
+    fn a_small_text_opens_only_whole_under_its_key_and_context() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let keyring = keyring(folder.path(), &Identity::generate());
+        let key = keyring.create(vehicle(0), KeyPeriod(0)).expect("a key");
+        let other = keyring.create(vehicle(1), KeyPeriod(0)).expect("a key");
+        let sealed = seal_small(&key, b"vin", b"LRW3E7FS2RC000001", &RealEntropy);
+        assert_eq!(open_small(&key, b"vin", &sealed).as_deref(), Some(b"LRW3E7FS2RC000001".as_slice()));
+        assert_eq!(open_small(&key, b"iccid", &sealed), None);
+        assert_eq!(open_small(&other, b"vin", &sealed), None);
+        for end in 0..sealed.len() {
+            assert_eq!(open_small(&key, b"vin", &sealed[..end]), None, "{end} bytes");
+        }
+    }
+}

@@ -11,6 +11,8 @@ mod disk;
 mod error;
 #[cfg(any(test, feature = "faults"))]
 pub mod faults;
+#[cfg(test)]
+mod fixture;
 mod journal;
 mod keyring;
 mod objects;

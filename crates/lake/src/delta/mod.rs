@@ -6,6 +6,8 @@ mod checkpoint;
 mod log;
 mod statistics;
 mod table;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use log::{DataFile, Snapshot};
 pub(crate) use statistics::{Bounds, FileStatistics};

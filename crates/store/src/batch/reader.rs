@@ -1,5 +1,7 @@
 //! A batch back into frames.
 
+use std::panic::AssertUnwindSafe;
+
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{TimestampMicrosecondType, UInt32Type, UInt64Type};
 use bytes::Bytes;
@@ -25,7 +27,7 @@ pub struct Batch {
 
 /// Opens the bytes of a batch of any version that was ever written; `name` is for errors.
 pub fn read(name: &str, bytes: Bytes) -> Result<Batch, Error> {
-    let builder = ParquetRecordBatchReaderBuilder::try_new(bytes.clone())
+    let builder = guarded(name, || ParquetRecordBatchReaderBuilder::try_new(bytes.clone()))?
         .map_err(|error| Error::corrupt(name, format!("not a Parquet file: {error}")))?;
     let file = builder.metadata().file_metadata();
     let no_metadata = Vec::new();
@@ -72,12 +74,14 @@ impl Batch {
         let corrupt = |what: String| Error::corrupt(&self.name, what);
         // The schema was checked when the batch was opened; the embedded one, if any, decides nothing.
         let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
-        let reader = ParquetRecordBatchReaderBuilder::try_new_with_options(self.bytes.clone(), options)
-            .and_then(|builder| builder.with_batch_size(ROWS_AT_ONCE).build())
-            .map_err(|error| corrupt(error.to_string()))?;
+        let mut reader = guarded(&self.name, || {
+            ParquetRecordBatchReaderBuilder::try_new_with_options(self.bytes.clone(), options)
+                .and_then(|builder| builder.with_batch_size(ROWS_AT_ONCE).build())
+        })?
+        .map_err(|error| corrupt(error.to_string()))?;
         let mut opener = Opener::new(Ciphers::new(&self.header.center, &self.header.gateway, keyring));
         let mut past = None;
-        for rows in reader {
+        while let Some(rows) = guarded(&self.name, || reader.next())? {
             let rows = rows.map_err(|error| corrupt(error.to_string()))?;
             let columns = Columns::of(&rows)
                 .ok_or_else(|| corrupt("a column has another type or a null".to_owned()))?;
@@ -101,6 +105,12 @@ impl Batch {
         }
         Ok(())
     }
+}
+
+/// Runs the Parquet library on bytes that may be damaged: it panics on some of them, where this room answers with an error.
+fn guarded<T>(name: &str, decode: impl FnOnce() -> T) -> Result<T, Error> {
+    std::panic::catch_unwind(AssertUnwindSafe(decode))
+        .map_err(|_| Error::corrupt(name, "the Parquet reader gave up on it"))
 }
 
 struct Columns<'a> {
