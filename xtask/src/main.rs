@@ -2,9 +2,11 @@
 //!
 //! * `tidy` holds the tree against the rules that no compiler knows (rooms, file lengths, words);
 //! * `show NAME` runs one of the demonstrations that docs/verify.md lists;
+//! * `scan NEEDLE --dir DIR` looks for a text or bytes in everything that a center's folder holds;
 //! * `count FILE` adds up what `cargo test` printed.
 
 mod count;
+mod scan;
 mod show;
 mod tidy;
 
@@ -29,6 +31,14 @@ enum Task {
         /// Its name.
         name: Option<String>,
     },
+    /// Look for a text, or bytes as hex:…, in all that a center's folder holds; fails where it is nowhere.
+    Scan {
+        /// The text, or hex: and digits.
+        needle: String,
+        /// The center's folder.
+        #[arg(long)]
+        dir: PathBuf,
+    },
     /// Add up the results in a log of `cargo test` and print one closing line.
     Count {
         /// The log.
@@ -41,6 +51,7 @@ fn main() -> ExitCode {
         Task::Tidy => tidy::run(repository()),
         Task::Show { name: Some(name) } => show::run(repository(), &name),
         Task::Show { name: None } => show::list(),
+        Task::Scan { needle, dir } => scan::run(&needle, &dir),
         Task::Count { log } => count::run(&log),
     };
     match result {

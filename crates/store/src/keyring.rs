@@ -127,7 +127,8 @@ struct Shared {
 }
 
 impl Keyring {
-    pub(crate) fn new(objects: Objects, names: Names, identity: Identity, entropy: Arc<dyn Entropy>) -> Self {
+    /// The keyring of a center's store, for the identity that it is wrapped for. Nothing is read yet.
+    pub fn new(objects: Objects, names: Names, identity: Identity, entropy: Arc<dyn Entropy>) -> Self {
         Self { shared: Arc::new(Shared { objects, names, identity, entropy, cache: Mutex::default() }) }
     }
 

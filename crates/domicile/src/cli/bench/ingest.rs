@@ -76,6 +76,7 @@ impl Ingest {
         client.report().context("connecting")?;
         client.go()?;
         client.report().context("warming up")?;
+        std::thread::sleep(SEALING_TIME);
         rest(pid, world)?;
         let before = process::cpu(pid)?;
         client.go()?;
@@ -131,7 +132,7 @@ impl Ingest {
             "protocol": if self.protocol == Protocol::Tesla { "tesla" } else { "gbt32960" },
             "message_bytes": size,
             "lake": self.lake == Switch::On,
-            "acked": acked,
+            "acked": acked as u64,
             "seconds": rounded(seconds),
             "messages_per_second": (acked / seconds).round(),
             "ack_ms_p50": rounded(p50),
