@@ -10,7 +10,6 @@ use std::sync::Arc;
 use anyhow::{Context, bail, ensure};
 use bytes::Bytes;
 use model::Entropy;
-use parquet::column::page::PageReader;
 use parquet::column::reader::ColumnReader;
 use parquet::data_type::ByteArray;
 use parquet::file::reader::{FileReader, RowGroupReader, SerializedFileReader};
@@ -64,7 +63,9 @@ fn parse(needle: &str) -> anyhow::Result<Vec<u8>> {
     ensure!(!digits.is_empty() && digits.len().is_multiple_of(2), "hex: takes pairs of digits");
     digits
         .chunks(2)
-        .map(|pair| u8::from_str_radix(&pair.iter().collect::<String>(), 16).context("hex: takes hexadecimal digits"))
+        .map(|pair| {
+            u8::from_str_radix(&pair.iter().collect::<String>(), 16).context("hex: takes hexadecimal digits")
+        })
         .collect()
 }
 
@@ -138,7 +139,8 @@ impl Scan {
             .collect::<Result<_, _>>()?;
         let mut count = 0;
         for table in tables {
-            let mut statement = database.prepare(&format!("select * from \"{}\"", table.replace('"', "\"\"")))?;
+            let mut statement =
+                database.prepare(&format!("select * from \"{}\"", table.replace('"', "\"\"")))?;
             let columns = statement.column_count();
             let mut rows = statement.query([])?;
             while let Some(row) = rows.next()? {
@@ -168,8 +170,12 @@ fn values_with(group: &dyn RowGroupReader, column: usize, needle: &[u8]) -> anyh
         let mut values: Vec<ByteArray> = Vec::new();
         let mut definitions = Vec::new();
         let mut repetitions = Vec::new();
-        let (records, _, _) =
-            reader.read_records(VALUES_AT_ONCE, Some(&mut definitions), Some(&mut repetitions), &mut values)?;
+        let (records, _, _) = reader.read_records(
+            VALUES_AT_ONCE,
+            Some(&mut definitions),
+            Some(&mut repetitions),
+            &mut values,
+        )?;
         if records == 0 {
             return Ok(count);
         }
@@ -204,7 +210,8 @@ fn files(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
 fn keyring(folder: &Path) -> anyhow::Result<Keyring> {
     let read = |name: &str| {
         let path = folder.join(name);
-        std::fs::read_to_string(&path).with_context(|| format!("{}: is this a center's folder?", path.display()))
+        std::fs::read_to_string(&path)
+            .with_context(|| format!("{}: is this a center's folder?", path.display()))
     };
     let genesis: serde_json::Value = serde_json::from_str(&read("genesis.json")?)?;
     let center = genesis["center"].as_str().context("genesis.json names no center")?.parse()?;

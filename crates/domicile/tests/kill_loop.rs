@@ -13,7 +13,8 @@ fn every_acknowledged_frame_is_in_sql_exactly_once_after_ten_kills() {
         .args(["bench", "kill-loop", "--rounds", ROUNDS, "--under", env!("CARGO_TARGET_TMPDIR")])
         .output()
         .expect("the program runs");
-    let (said, complaint) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let (said, complaint) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{said}\n{complaint}");
     assert!(said.contains("10 rounds: "), "{said}");
 }

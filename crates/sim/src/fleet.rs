@@ -125,7 +125,8 @@ impl Fleet {
                 Dialect::Tesla(_) => String::new(),
                 Dialect::Gbt(..) => String::from_utf8_lossy(&iccid(index)).into_owned(),
             };
-            let key = signer(self.seed, index, dialect).map_or(String::new(), |signer| signer.public_key_pem());
+            let key =
+                signer(self.seed, index, dialect).map_or(String::new(), |signer| signer.public_key_pem());
             let (vin, country) = (vin(index), self.country);
             csv.push_str(&format!("{vin},{country},{maker},Sim,{iccid},\"{key}\"\n"));
         }

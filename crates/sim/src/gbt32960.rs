@@ -3,9 +3,9 @@
 
 use model::{UtcMicros, Vin};
 use wire::gbt32960::{
-    self, AlarmLevel, Alarms, Command, DriveMotor, Edition, Encryption, Extremes, FaultCode, Flag, Header, Item, Items,
-    List, Login, LoginPacks, Logout, Octets, PackTemperatures, PackVoltages, Place, Realtime, Signer, Unit, WireTime,
-    Words, word,
+    self, AlarmLevel, Alarms, Command, DriveMotor, Edition, Encryption, Extremes, FaultCode, Flag, Header,
+    Item, Items, List, Login, LoginPacks, Logout, Octets, PackTemperatures, PackVoltages, Place, Realtime,
+    Signer, Unit, WireTime, Words, word,
 };
 
 use crate::client::{Body, Message, Source};

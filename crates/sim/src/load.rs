@@ -116,8 +116,14 @@ pub struct GbtLoad {
 impl GbtLoad {
     /// A vehicle that sends `messages` frames of `frame_bytes` (or one more: a cell takes two).
     pub fn new(seed: u64, vin: Vin, messages: u64, frame_bytes: usize, edition: Edition) -> Self {
-        let mut load =
-            Self { rng: StdRng::seed_from_u64(seed), vin, left: messages, number: 0, edition, cells: Vec::new() };
+        let mut load = Self {
+            rng: StdRng::seed_from_u64(seed),
+            vin,
+            left: messages,
+            number: 0,
+            edition,
+            cells: Vec::new(),
+        };
         let shortest = load.frame(UtcMicros::from_seconds(1_780_000_000)).len();
         let cells = frame_bytes.saturating_sub(shortest).div_ceil(2).min(200);
         load.cells = vec![word(3_700); cells];
@@ -170,8 +176,7 @@ impl GbtLoad {
             first_cell: Some(1),
             cells: Words::of(&self.cells),
         }];
-        let temperatures =
-            [PackTemperatures { pack: 1, probes: wire::gbt32960::Octets::of(&probes) }];
+        let temperatures = [PackTemperatures { pack: 1, probes: wire::gbt32960::Octets::of(&probes) }];
         let items = [
             Item::Vehicle(vehicle),
             Item::DriveMotors(List::of(&motors).expect("one motor")),
@@ -238,7 +243,8 @@ impl Numbered {
     }
 
     fn gbt(&self, edition: Edition, time: UtcMicros, count: u32) -> Body {
-        let cells: Vec<[u8; 2]> = (0..96u16).map(|cell| word(3_600 + (count % 200) as u16 + cell % 7)).collect();
+        let cells: Vec<[u8; 2]> =
+            (0..96u16).map(|cell| word(3_600 + (count % 200) as u16 + cell % 7)).collect();
         let vehicle = Vehicle {
             state: 1,
             charging: 3,
@@ -262,8 +268,7 @@ impl Numbered {
             first_cell: Some(1),
             cells: Words::of(&cells),
         }];
-        let items =
-            [Item::Vehicle(vehicle), Item::CellVoltages(List::of(&voltages).expect("one pack"))];
+        let items = [Item::Vehicle(vehicle), Item::CellVoltages(List::of(&voltages).expect("one pack"))];
         Body::Gbt { frame: data_frame(self.vin, edition, &items, None, time) }
     }
 }

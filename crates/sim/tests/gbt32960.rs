@@ -101,7 +101,8 @@ fn loads_have_the_size_that_was_asked_for() {
 fn numbered_messages_never_run_ahead_of_the_clock() {
     for kind in [NumberedKind::Tesla, NumberedKind::Gbt(Edition::V2025)] {
         let mut source = Numbered::new(vin(1), START.plus_micros(-3 * UtcMicros::PER_SECOND), 100, kind, 0);
-        let numbers: Vec<u64> = std::iter::from_fn(|| source.next(START)).map(|message| message.number).collect();
+        let numbers: Vec<u64> =
+            std::iter::from_fn(|| source.next(START)).map(|message| message.number).collect();
         assert_eq!(numbers, [1, 2]);
     }
 }

@@ -162,7 +162,11 @@ impl Run<'_> {
         ended
     }
 
-    async fn exchange(&mut self, link: &mut Link, stop: &mut watch::Receiver<bool>) -> Result<Ended, ClientError> {
+    async fn exchange(
+        &mut self,
+        link: &mut Link,
+        stop: &mut watch::Receiver<bool>,
+    ) -> Result<Ended, ClientError> {
         let outage = self.draw_outage();
         let mut answers = Vec::new();
         let mut due = Instant::now() + self.first_wait();
@@ -272,7 +276,9 @@ impl Run<'_> {
         for answer in answers.drain(..) {
             let (Answer::Acked(number) | Answer::Refused(number)) = answer;
             // Acks come nearly in order, so this looks at the front.
-            let Some(place) = self.kept.iter().position(|kept| kept.message.number == number) else { continue };
+            let Some(place) = self.kept.iter().position(|kept| kept.message.number == number) else {
+                continue;
+            };
             let Some(kept) = self.kept.remove(place) else { continue };
             if place < self.written {
                 self.written -= 1;

@@ -117,7 +117,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send> Io for T {}
 impl Link {
     /// Connects, and comes back when messages may be sent.
     pub async fn connect(target: &Target, now: UtcMicros, rng: StdRng) -> Result<Self, ClientError> {
-        timeout(CONNECT_TIME_MAX, Self::establish(target, now, rng)).await.map_err(|_| ClientError::TimeOut)?
+        timeout(CONNECT_TIME_MAX, Self::establish(target, now, rng))
+            .await
+            .map_err(|_| ClientError::TimeOut)?
     }
 
     async fn establish(target: &Target, now: UtcMicros, rng: StdRng) -> Result<Self, ClientError> {
@@ -218,7 +220,8 @@ impl Link {
     async fn upgrade(&mut self, address: SocketAddr) -> Result<(), ClientError> {
         let key: [u8; 16] = self.rng.random();
         let host = address.to_string();
-        let headers = [("X-Network-Interface", "cellular"), ("Version", "sim-1"), ("User-Agent", "domicile-sim")];
+        let headers =
+            [("X-Network-Interface", "cellular"), ("Version", "sim-1"), ("User-Agent", "domicile-sim")];
         UpgradeRequest { host: &host, path: "/", key, headers: &headers }.write(&mut self.output);
         self.flush().await?;
         loop {
@@ -289,7 +292,8 @@ impl Link {
         let mut done = 0;
         while let Some((bytes, command, flag)) = frame_at_front(&self.input[done..])? {
             done += bytes;
-            let is_answer = awaited.front().is_some_and(|first| [first.command, first.resent_as].contains(&command));
+            let is_answer =
+                awaited.front().is_some_and(|first| [first.command, first.resent_as].contains(&command));
             if !is_answer {
                 return Err(ClientError::Protocol("an answer to no command that was sent"));
             }

@@ -55,7 +55,9 @@ impl Trust {
             .with_safe_default_protocol_versions()?
             .with_root_certificates(self.0.clone());
         let mut config = match credentials {
-            Some(Credentials { chain, key }) => builder.with_client_auth_cert(chain.clone(), key.clone_key())?,
+            Some(Credentials { chain, key }) => {
+                builder.with_client_auth_cert(chain.clone(), key.clone_key())?
+            }
             None => builder.with_no_client_auth(),
         };
         config.resumption = Resumption::disabled();

@@ -39,7 +39,14 @@ pub struct TeslaVehicle {
 impl TeslaVehicle {
     /// A vehicle that has sent nothing yet.
     pub fn new(vehicle: Vehicle, firmware: Firmware) -> Self {
-        Self { vehicle, firmware, number: 0, sent: vec![None; FIELDS.len()], told: Vec::new(), was_invalid: false }
+        Self {
+            vehicle,
+            firmware,
+            number: 0,
+            sent: vec![None; FIELDS.len()],
+            told: Vec::new(),
+            was_invalid: false,
+        }
     }
 
     /// The fields that changed since they were sent and may be sent again now.
@@ -89,7 +96,8 @@ impl TeslaVehicle {
     fn alerts(&mut self, now: UtcMicros) -> Option<Vec<u8>> {
         let mut news = Vec::new();
         for fault in &self.vehicle.faults {
-            let told = self.told.iter_mut().find(|(kind, since, _)| (*kind, *since) == (fault.kind, fault.since));
+            let told =
+                self.told.iter_mut().find(|(kind, since, _)| (*kind, *since) == (fault.kind, fault.since));
             match told {
                 None => {
                     self.told.push((fault.kind, fault.since, fault.ended_at.is_some()));

@@ -41,7 +41,10 @@ fn every_payload_parses_as_its_topic_and_all_kinds_of_values_occur() {
             assert!(!validate(topic, &payload).expect("it parses"));
             topics.insert(topic.as_str());
             if topic == Topic::Vitals {
-                assert!(validate(topic, &marked_as_resent(&payload)).expect("it parses"), "is marked as resent");
+                assert!(
+                    validate(topic, &marked_as_resent(&payload)).expect("it parses"),
+                    "is marked as resent"
+                );
                 kinds.extend(Vitals::parse(&payload).expect("vitals").data().map(|datum| datum.value.kind()));
             }
         }
@@ -57,7 +60,9 @@ fn older_firmware_says_the_same_fields_in_texts() {
     let typed = payloads(9, Firmware::Typed, 60);
     let texts = payloads(9, Firmware::Text, 60);
     assert_eq!(typed.len(), texts.len());
-    for ((_, typed), (topic, text)) in typed.iter().zip(&texts).filter(|((topic, _), _)| *topic == Topic::Vitals) {
+    for ((_, typed), (topic, text)) in
+        typed.iter().zip(&texts).filter(|((topic, _), _)| *topic == Topic::Vitals)
+    {
         assert_eq!(*topic, Topic::Vitals);
         let fields = |payload: &[u8]| -> Vec<u32> {
             Vitals::parse(payload).expect("vitals").data().map(|datum| datum.field).collect()

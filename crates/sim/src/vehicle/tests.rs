@@ -28,10 +28,12 @@ fn summary(vehicle: &Vehicle) -> String {
 fn the_same_seed_lives_the_same_life_and_another_does_not() {
     let live = |seed| {
         let mut vehicle = Vehicle::new(seed, 7, country(), START);
-        (1..600).map(|second| {
-            vehicle.advance(START.plus_micros(second * UtcMicros::PER_SECOND));
-            summary(&vehicle)
-        }).collect::<Vec<_>>()
+        (1..600)
+            .map(|second| {
+                vehicle.advance(START.plus_micros(second * UtcMicros::PER_SECOND));
+                summary(&vehicle)
+            })
+            .collect::<Vec<_>>()
     };
     assert_eq!(live(1), live(1));
     assert_ne!(live(1), live(2));

@@ -166,7 +166,8 @@ impl Track {
     /// Metres north and east to the destination.
     fn towards(&self) -> (f64, f64) {
         let north = (self.destination.0 - self.latitude) * METRES_PER_DEGREE;
-        let east = (self.destination.1 - self.longitude) * METRES_PER_DEGREE * self.latitude.to_radians().cos();
+        let east =
+            (self.destination.1 - self.longitude) * METRES_PER_DEGREE * self.latitude.to_radians().cos();
         (north, east)
     }
 }
