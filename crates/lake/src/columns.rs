@@ -1,4 +1,5 @@
-//! From rows in slabs to Arrow columns: for files, in the order in which a file keeps them, and for queries, as they came.
+//! From rows in slabs to Arrow columns: for files, in the order in which a file keeps them, and for queries,
+//! as they came.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -111,9 +112,10 @@ impl<'a> Gather<'a> {
         places
     }
 
-    /// All rows by vehicle, then signal, then as they came, which is nearly always by time. A file is as large as in the order of
-    /// arrival, but a query for a vehicle or a signal reads fewer of its pages, and a compaction finds its rows in order. Two
-    /// counting sorts: the ids are dense, so that this costs a few nanoseconds a row.
+    /// All rows by vehicle, then signal, then as they came, which is nearly always by time. A file is as
+    /// large as in the order of arrival, but a query for a vehicle or a signal reads fewer of its pages, and
+    /// a compaction finds its rows in order. Two counting sorts: the ids are dense, so that this costs a few
+    /// nanoseconds a row.
     pub(crate) fn file_order(&self) -> Vec<Place> {
         let mut places = self.arrival_order();
         if self.table == Table::Signals {

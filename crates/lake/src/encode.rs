@@ -18,8 +18,8 @@ use crate::delta::{Bounds, FileStatistics};
 use crate::rows::Slab;
 use crate::schema::{Kind, Table};
 
-/// Rows that are ordered and encoded together, one row group: as many as a segment commonly gives, and so few that their order and
-/// columns take tens of megabytes at most.
+/// Rows that are ordered and encoded together, one row group: as many as a segment commonly gives, and so few
+/// that their order and columns take tens of megabytes at most.
 pub(crate) const GROUP_ROWS_MAX: usize = 1 << 20;
 
 /// Rows of one Arrow batch handed to the Parquet writer.
@@ -111,7 +111,8 @@ impl FileEncoder {
                 Kind::Text if matches!(column.name, "vehicle" | "signal") => {
                     let dictionary = array.as_dictionary::<Int32Type>();
                     let values = dictionary.values().as_string::<i32>();
-                    // The file's order is by vehicle, and both dictionaries are small: look at the numbers that occur.
+                    // The file's order is by vehicle, and both dictionaries are small: look at the numbers
+                    // that occur.
                     let mut occurs = vec![false; values.len()];
                     dictionary.keys().values().iter().for_each(|key| occurs[*key as usize] = true);
                     let texts = || {

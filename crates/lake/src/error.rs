@@ -22,9 +22,7 @@ pub enum Error {
         why: String,
     },
     /// The table was made by a newer program.
-    #[error(
-        "table {table} needs Delta reader {reader} and writer {writer}; this program speaks 1 and 2: use a newer one"
-    )]
+    #[error("table {table} needs Delta reader {reader} and writer {writer}; this program speaks 1 and 2")]
     TooNew {
         /// Which table.
         table: &'static str,
@@ -92,9 +90,7 @@ pub enum QueryError {
     #[error("only SELECT is answered here: {0}")]
     Refused(String),
     /// The query needs more memory than `[lake] memory_bytes_max` leaves it, or too many run.
-    #[error(
-        "the query is too large for this center ({0}); narrow it by time or vehicle, or raise memory_bytes_max"
-    )]
+    #[error("the query is too large for this center ({0}); narrow it, or raise memory_bytes_max")]
     TooLarge(String),
     /// The lake failed, the query is not to blame.
     #[error("the query failed: {0}")]

@@ -65,7 +65,8 @@ pub struct TableStatus {
 }
 
 impl Lake {
-    /// Opens the tables, makes those that do not exist, and learns from the newest files what was seen lately.
+    /// Opens the tables, makes those that do not exist, and learns from the newest files what was seen
+    /// lately.
     pub async fn open(parts: Parts) -> Result<(Self, LakeWriter), Error> {
         let threads = Arc::new(Threads::start()?);
         // On the lake's threads: decoding Parquet at the start should not hold up others.
@@ -114,7 +115,8 @@ impl Lake {
         Ok((Self { queries: Arc::new(queries), tail, threads }, writer))
     }
 
-    /// Answers one SQL query over `signals`, `positions`, `events`, `frames` and `vehicles`. Anything but a question is refused.
+    /// Answers one SQL query over `signals`, `positions`, `events`, `frames` and `vehicles`. Anything but a
+    /// question is refused.
     pub async fn query(&self, sql: &str) -> Result<Answer, QueryError> {
         self.queries.clone().answer(&self.threads, sql).await
     }

@@ -1,10 +1,12 @@
 //! The lake: what vehicles said, as open tables and SQL.
 //!
-//! It owns the tables `signals`, `positions` and `events` (Delta tables under `<center>/lake/`), the rows that are not yet in one of
-//! their files (the tail), and queries over both. It is the only room that knows DataFusion.
+//! It owns the tables `signals`, `positions` and `events` (Delta tables under `<center>/lake/`), the rows
+//! that are not yet in one of their files (the tail), and queries over both. It is the only room that knows
+//! DataFusion.
 //!
-//! Not here: the vehicles' bytes (the pipeline decodes and hands over readings), object names outside `<center>/lake/`, sockets.
-//! Start at [`Lake::open`]: it gives the [`Lake`], which answers queries, and the one [`LakeWriter`], which takes rows.
+//! Not here: the vehicles' bytes (the pipeline decodes and hands over readings), object names outside
+//! `<center>/lake/`, sockets. Start at [`Lake::open`]: it gives the [`Lake`], which answers queries, and the
+//! one [`LakeWriter`], which takes rows.
 
 mod columns;
 mod delta;

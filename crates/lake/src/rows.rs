@@ -1,4 +1,5 @@
-//! Rows in memory, column by column, before they are in a file. A slab grows by appending only; nothing is allocated for a row.
+//! Rows in memory, column by column, before they are in a file. A slab grows by appending only; nothing is
+//! allocated for a row.
 
 use model::{Event, Position, Protocol, Quality, Reading, Sequence, UtcMicros, VehicleId};
 
@@ -62,8 +63,8 @@ pub(crate) struct Slab {
 }
 
 impl Slab {
-    /// A slab is closed at so many rows: large enough that its fixed cost does not count, small enough that a query's view of it is
-    /// quickly built.
+    /// A slab is closed at so many rows: large enough that its fixed cost does not count, small enough that a
+    /// query's view of it is quickly built.
     pub(crate) const ROWS_MAX: usize = 1 << 16;
 
     /// Texts of a slab end here, so that a span's numbers always suffice.
@@ -160,7 +161,8 @@ impl Slab {
     }
 }
 
-/// Brings a reading into the form that the tables promise: a value is a finite number, and only readings that may have one do.
+/// Brings a reading into the form that the tables promise: a value is a finite number, and only readings that
+/// may have one do.
 pub(crate) fn settled(reading: Reading<'_>) -> Reading<'_> {
     match (reading.value, reading.quality) {
         (Some(value), _) if !value.is_finite() => {

@@ -1,4 +1,5 @@
-//! The three tables and their columns: one list each, from which the Delta schema, the Parquet schema and the query schema come.
+//! The three tables and their columns: one list each, from which the Delta schema, the Parquet schema and the
+//! query schema come.
 
 use std::sync::{Arc, LazyLock};
 
@@ -120,7 +121,8 @@ impl Table {
         SCHEMAS[self.index()].clone()
     }
 
-    /// The columns as they are handed to the Parquet writer: texts as dictionaries, which it writes as plain strings.
+    /// The columns as they are handed to the Parquet writer: texts as dictionaries, which it writes as plain
+    /// strings.
     pub(crate) fn file_schema(self) -> SchemaRef {
         static SCHEMAS: LazyLock<[SchemaRef; 3]> = LazyLock::new(|| {
             let text = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));

@@ -1,10 +1,12 @@
 //! What was seen lately, so that a resent row is dropped at once.
 //!
-//! A row is known by its vehicle and time (the key) and by a digest of the rest. The index has layers: one for each chunk of rows that
-//! is not yet in a file, and two generations of rows that are. A chunk that is discarded and decoded again takes its layer with it, so
-//! its rows do not count as seen; a row that another chunk dropped because of it comes back with the same frame. Digests and keys have
-//! 64 bits each: at 32, the hundred rows of one frame would lose a row by chance every few minutes in a large fleet. They need no
-//! secret: who makes two rows of the same digest loses his own row, and keys contain the pseudonym, which vehicles do not know.
+//! A row is known by its vehicle and time (the key) and by a digest of the rest. The index has layers: one
+//! for each chunk of rows that is not yet in a file, and two generations of rows that are. A chunk that is
+//! discarded and decoded again takes its layer with it, so its rows do not count as seen; a row that another
+//! chunk dropped because of it comes back with the same frame. Digests and keys have 64 bits each: at 32, the
+//! hundred rows of one frame would lose a row by chance every few minutes in a large fleet. They need no
+//! secret: who makes two rows of the same digest loses his own row, and keys contain the pseudonym, which
+//! vehicles do not know.
 
 #[cfg(test)]
 mod tests;
@@ -33,7 +35,8 @@ impl Digest {
         Self::of_signal(reading.signal, reading.value, reading.text, reading.quality)
     }
 
-    /// Quality counts only where there is no value: the same value resent later may be of quality `clock` once and `valid` then.
+    /// Quality counts only where there is no value: the same value resent later may be of quality `clock`
+    /// once and `valid` then.
     pub(crate) fn of_signal(
         signal: SignalId,
         value: Option<f64>,
@@ -90,7 +93,8 @@ impl Seen {
     /// A row's share of the index: its digest, and its part of a key's entries at five rows a key.
     const ROW_BYTES: usize = 20;
 
-    /// An index of at most about so many bytes; layers of rows not yet in a file come on top, bounded by the tail's own limit.
+    /// An index of at most about so many bytes; layers of rows not yet in a file come on top, bounded by the
+    /// tail's own limit.
     pub(crate) fn new(bytes_max: usize) -> Self {
         Self {
             rows_max: bytes_max / Self::ROW_BYTES,
@@ -143,8 +147,8 @@ impl Seen {
         }
     }
 
-    /// Whether the row is new; a new row counts as seen from now on. Rows of the same key should come together: then the key is looked
-    /// up once.
+    /// Whether the row is new; a new row counts as seen from now on. Rows of the same key should come
+    /// together: then the key is looked up once.
     pub(crate) fn is_new(&mut self, key: Key, digest: Digest) -> bool {
         if self.run.key != Some(key) {
             self.end_run();
@@ -169,7 +173,8 @@ impl Seen {
         *word |= bit;
         layer.digests.push(digest);
         if layer.digests.len() - run.start >= Layer::RUN_LENGTH_MAX {
-            // A frame with very many rows of one time: what is known of it so far goes to the set, so that no row is compared with all.
+            // A frame with very many rows of one time: what is known of it so far goes to the set, so that no
+            // row is compared with all.
             let start = run.start;
             layer.spill(key, start);
             run.filter = [0; 16];
@@ -315,7 +320,8 @@ impl Hasher for AsIs {
     }
 }
 
-/// Folds two words into one: the two halves of their 128-bit product, each first turned by a constant of about half its bits set.
+/// Folds two words into one: the two halves of their 128-bit product, each first turned by a constant of
+/// about half its bits set.
 fn mix(a: u64, b: u64) -> u64 {
     let product = u128::from(a ^ 0x9E37_79B9_7F4A_7C15) * u128::from(b ^ 0xD1B5_4A32_D192_ED03);
     (product as u64) ^ ((product >> 64) as u64)

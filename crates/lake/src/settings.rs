@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 pub struct Settings {
     /// `false` makes the center a pure gateway: frames are kept, tables are not made.
     pub enabled: bool,
-    /// Memory for queries, for rows that are not yet in a file, and for the index of what was seen lately, together.
+    /// Memory for queries, for rows that are not yet in a file, and for the index of what was seen lately,
+    /// together.
     pub memory_bytes_max: u64,
 }
 
@@ -27,8 +28,8 @@ impl Settings {
         self.share(2)
     }
 
-    /// A quarter: rows decoded and not yet in a file. A segment of 16 MiB decodes to some 30 MiB of rows, so there is room for several
-    /// while the object store is slow.
+    /// A quarter: rows decoded and not yet in a file. A segment of 16 MiB decodes to some 30 MiB of rows, so
+    /// there is room for several while the object store is slow.
     pub fn tail_bytes_max(&self) -> usize {
         self.share(4)
     }

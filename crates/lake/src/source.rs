@@ -45,7 +45,8 @@ pub trait FrameSource: Send + Sync {
         until: Option<UtcMicros>,
     ) -> BoxFuture<'_, Result<Vec<FrameBatch>, SourceError>>;
 
-    /// Hands each frame of a batch to `each`, in the batch's order. Without `with_bytes` nothing need be decrypted.
+    /// Hands each frame of a batch to `each`, in the batch's order. Without `with_bytes` nothing need be
+    /// decrypted.
     fn read<'a>(
         &'a self,
         batch: &'a FrameBatch,

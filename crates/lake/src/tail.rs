@@ -1,5 +1,5 @@
-//! What queries see: the tables' snapshots and the rows that are not yet in a file, behind one lock, so that a row moves from one to
-//! the other in one step.
+//! What queries see: the tables' snapshots and the rows that are not yet in a file, behind one lock, so that
+//! a row moves from one to the other in one step.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,8 @@ use crate::schema::Table;
 use crate::seen::LayerId;
 use crate::writer::BatchRange;
 
-/// Rows and snapshots, shared between the writer and all queries. The lock is held for the time of one frame's decoding at most.
+/// Rows and snapshots, shared between the writer and all queries. The lock is held for the time of one
+/// frame's decoding at most.
 pub(crate) struct Tail {
     pub(crate) state: Mutex<State>,
     clock: Arc<dyn Clock>,
@@ -52,7 +53,8 @@ pub(crate) struct View {
 }
 
 impl Tail {
-    /// Queries freeze the rows taken so far not more often than this, so that many queries don't cut them into crumbs.
+    /// Queries freeze the rows taken so far not more often than this, so that many queries don't cut them
+    /// into crumbs.
     const FREEZE_INTERVAL: Duration = Duration::from_millis(100);
 
     pub(crate) fn new(snapshots: [Arc<Snapshot>; 3], clock: Arc<dyn Clock>) -> Self {

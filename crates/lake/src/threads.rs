@@ -6,15 +6,16 @@ use tokio::runtime::{Builder, Handle, Runtime};
 
 use crate::Error;
 
-/// Queries run here, apart from the threads that serve vehicles, and the writer waits here for the object store.
+/// Queries run here, apart from the threads that serve vehicles, and the writer waits here for the object
+/// store.
 pub(crate) struct Threads(Option<Runtime>);
 
 impl Threads {
     /// As many as queries are split into. More would take the cores from the vehicles.
     pub(crate) const COUNT: usize = 2;
 
-    /// Planning a query recurses deeply, and without optimisation its frames are large: the usual 2 MiB are not enough for a query
-    /// with some dozens of conditions. Only what is touched takes memory.
+    /// Planning a query recurses deeply, and without optimisation its frames are large: the usual 2 MiB are
+    /// not enough for a query with some dozens of conditions. Only what is touched takes memory.
     const STACK_BYTES: usize = 16 << 20;
 
     pub(crate) fn start() -> Result<Self, Error> {

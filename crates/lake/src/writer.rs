@@ -1,7 +1,8 @@
 //! The one writer of the three tables.
 //!
-//! The order of durable steps for a batch: for each table its data file, then its commit with the batch's last sequence as `txn`; the
-//! tables one after the other. After a crash in between the batch comes again, and each table takes what it does not have yet.
+//! The order of durable steps for a batch: for each table its data file, then its commit with the batch's
+//! last sequence as `txn`; the tables one after the other. After a crash in between the batch comes again,
+//! and each table takes what it does not have yet.
 
 use std::sync::Arc;
 
@@ -45,7 +46,8 @@ pub enum Commit {
     NeedsRows,
 }
 
-/// Takes rows, one writer a lake. Its methods block: call them on a thread of their own, outside the async runtime.
+/// Takes rows, one writer a lake. Its methods block: call them on a thread of their own, outside the async
+/// runtime.
 pub struct LakeWriter {
     pub(crate) tail: Arc<Tail>,
     pub(crate) tables: [DeltaTable; 3],
@@ -65,8 +67,9 @@ impl LakeWriter {
         Table::ALL.map(|table| self.held(table)).into_iter().min().flatten()
     }
 
-    /// Takes the rows of one frame of the journal; they show in queries once the sink is dropped. `segment` is the journal segment
-    /// (any number that changes with it), sequences grow. A frame that a table holds already gives it no rows.
+    /// Takes the rows of one frame of the journal; they show in queries once the sink is dropped. `segment`
+    /// is the journal segment (any number that changes with it), sequences grow. A frame that a table holds
+    /// already gives it no rows.
     pub fn begin_frame(
         &mut self,
         segment: u64,
@@ -106,18 +109,20 @@ impl LakeWriter {
         }
     }
 
-    /// Whether the tail is full. Then commit what is sealed before the next frame; or leave the rest of the segment out, its batch is
-    /// decoded again when it is committed.
+    /// Whether the tail is full. Then commit what is sealed before the next frame; or leave the rest of the
+    /// segment out, its batch is decoded again when it is committed.
     pub fn is_full(&self) -> bool {
         self.tail.state.lock().size().1 >= self.tail_bytes_max
     }
 
-    /// Shows all rows taken so far to queries at once (a query does so by itself, but not more often than each 100 ms).
+    /// Shows all rows taken so far to queries at once (a query does so by itself, but not more often than
+    /// each 100 ms).
     pub fn publish(&mut self) {
         self.tail.state.lock().freeze();
     }
 
-    /// Commits a sealed batch from the tail. Batches come in the order of their sequences; repeat the step after an error.
+    /// Commits a sealed batch from the tail. Batches come in the order of their sequences; repeat the step
+    /// after an error.
     pub fn commit(&mut self, batch: BatchRange) -> Result<Commit, Error> {
         if let Some(earlier) = self.waits_before(batch) {
             return Err(Error::OutOfOrder { last: batch.last.0, earlier: earlier.0 });
@@ -151,7 +156,8 @@ impl LakeWriter {
 
     /// Takes a sealed batch's rows afresh, for a batch whose rows the tail does not hold in full.
     pub fn decode_batch(&mut self, batch: BatchRange) -> BatchSink<'_> {
-        // The chunk's rows stay visible until the batch's are in files, but they don't count as seen: the same rows come now.
+        // The chunk's rows stay visible until the batch's are in files, but they don't count as seen: the
+        // same rows come now.
         let replaced: Vec<[LayerId; 3]> = {
             let state = self.tail.state.lock();
             state.chunks.iter().filter(|chunk| chunk.overlaps(batch)).map(|chunk| chunk.layers).collect()
@@ -304,7 +310,8 @@ impl FrameSink<'_> {
 impl ReadingSink for FrameSink<'_> {
     fn reading(&mut self, reading: Reading<'_>) {
         let reading = settled(reading);
-        // A number beyond the catalogue has no path: a decoder's defect, which must not take the other rows along.
+        // A number beyond the catalogue has no path: a decoder's defect, which must not take the other rows
+        // along.
         let known = usize::from(reading.signal.0) < self.signals;
         if known && self.admits(Table::Signals, reading.time, || Digest::of_reading(&reading)) {
             self.slab().push_reading(&reading);

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// One line of a commit, or one row of a checkpoint: exactly one member is set. Members this program doesn't know are passed over.
+/// One line of a commit, or one row of a checkpoint: exactly one member is set. Members this program doesn't
+/// know are passed over.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Action {

@@ -1,4 +1,5 @@
-//! Checkpoints: a Parquet file that says in one place what all commits up to its version say (PROTOCOL.md, "Checkpoints").
+//! Checkpoints: a Parquet file that says in one place what all commits up to its version say (PROTOCOL.md,
+//! "Checkpoints").
 //!
 //! A checkpoint only saves time. One that fails is left out; the log is whole without it.
 

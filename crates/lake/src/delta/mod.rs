@@ -1,5 +1,6 @@
 //! A thin writer and reader of Delta logs: reader version 1, writer version 2 of the Delta protocol
-//! (github.com/delta-io/delta, PROTOCOL.md), appends only. Why it is our own: docs/decisions/0001-own-delta-log.md.
+//! (github.com/delta-io/delta, PROTOCOL.md), appends only. Why it is our own:
+//! docs/decisions/0001-own-delta-log.md.
 
 mod action;
 mod checkpoint;

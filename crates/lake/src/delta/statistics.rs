@@ -1,4 +1,5 @@
-//! A data file's statistics (PROTOCOL.md, "Per-file Statistics"): how many rows, and the range of the columns that queries ask for.
+//! A data file's statistics (PROTOCOL.md, "Per-file Statistics"): how many rows, and the range of the columns
+//! that queries ask for.
 
 use std::collections::BTreeMap;
 
@@ -36,8 +37,8 @@ struct Json {
 }
 
 impl FileStatistics {
-    /// The JSON that an `add` carries. Times are rounded outwards to whole milliseconds, which is what all readers understand, and left
-    /// out where the year has not four digits.
+    /// The JSON that an `add` carries. Times are rounded outwards to whole milliseconds, which is what all
+    /// readers understand, and left out where the year has not four digits.
     pub(crate) fn to_json(&self) -> String {
         let mut json = Json {
             num_records: self.rows,
@@ -61,7 +62,8 @@ impl FileStatistics {
         serde_json::to_string(&json).expect("maps of texts and numbers are JSON")
     }
 
-    /// Reads what [`Self::to_json`] wrote; columns of other kinds are passed over. `None` where it is no statistics at all.
+    /// Reads what [`Self::to_json`] wrote; columns of other kinds are passed over. `None` where it is no
+    /// statistics at all.
     pub(crate) fn from_json(text: &str) -> Option<Self> {
         let json: Json = serde_json::from_str(text).ok()?;
         let mut bounds = BTreeMap::new();

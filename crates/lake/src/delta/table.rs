@@ -40,8 +40,8 @@ impl DeltaTable {
     /// A checkpoint each so many versions: opening then reads one file and at most so many commits.
     pub(crate) const CHECKPOINT_INTERVAL: i64 = 100;
 
-    /// One process writes a folder, so a lost race is an accident (or our own commit, found again); more than so many is another
-    /// writer.
+    /// One process writes a folder, so a lost race is an accident (or our own commit, found again); more than
+    /// so many is another writer.
     const TRIES_MAX: u32 = 10;
 
     /// Opens the table; makes it where there is none.
@@ -82,8 +82,8 @@ impl DeltaTable {
         if self.unsure { self.refresh().await } else { Ok(()) }
     }
 
-    /// Writes the file, then the commit that makes it part of the table together with `app_id`'s new version. `false` where the table
-    /// already holds that version: a replay, which changes nothing.
+    /// Writes the file, then the commit that makes it part of the table together with `app_id`'s new version.
+    /// `false` where the table already holds that version: a replay, which changes nothing.
     pub(crate) async fn commit(
         &mut self,
         app_id: &str,
@@ -109,7 +109,8 @@ impl DeltaTable {
                 data_change: true,
                 stats: Some(file.statistics.to_json()),
             };
-            // The name is the batch's, so that a try after a crash overwrites the file of the try before, which no commit names yet.
+            // The name is the batch's, so that a try after a crash overwrites the file of the try before,
+            // which no commit names yet.
             self.store.put(&self.folder.clone().join(file.name), file.bytes.into()).await?;
             actions.push(Action { add: Some(add), ..Action::default() });
         }
@@ -237,7 +238,8 @@ impl DeltaTable {
         ]
     }
 
-    /// Delta wants a GUID; ours is of version 8 (RFC 9562, section 5.8): the time of creation and the table's number.
+    /// Delta wants a GUID; ours is of version 8 (RFC 9562, section 5.8): the time of creation and the table's
+    /// number.
     fn identifier(&self, now: UtcMicros) -> String {
         let time = now.0 as u64;
         let number = self.table.index();

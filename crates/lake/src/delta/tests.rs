@@ -68,7 +68,8 @@ fn a_log_cut_off_anywhere_is_named_as_damaged() {
             let lines = whole[..length].iter().filter(|byte| **byte == b'\n').count();
             match open(&store) {
                 Err(Error::Damaged { table: "events", .. }) => {}
-                // Cut between two lines the rest is a log of its own; it must lack what the missing lines say.
+                // Cut between two lines the rest is a log of its own; it must lack what the missing lines
+                // say.
                 Ok(cut) => {
                     assert!(lines > 0 && whole[length - 1] == b'\n' || whole[length] == b'\n', "{length}");
                     assert!(cut.snapshot().files.is_empty(), "{length}");

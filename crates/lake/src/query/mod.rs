@@ -56,7 +56,8 @@ pub(crate) struct Queries {
 }
 
 impl Queries {
-    /// Queries that run at once; more wait. All share the memory, and on two threads more would only share the time.
+    /// Queries that run at once; more wait. All share the memory, and on two threads more would only share
+    /// the time.
     const COUNT_MAX: usize = 16;
 
     /// Batches of rows that wait for a slow reader of an answer.
@@ -73,7 +74,8 @@ impl Queries {
         folders: [Path; 3],
         sources: (Arc<dyn FrameSource>, Arc<dyn VehicleSource>),
     ) -> Result<Self, Error> {
-        // Nothing is spilled: a temporary file would hold rows outside the store. A query that is too large fails and says so.
+        // Nothing is spilled: a temporary file would hold rows outside the store. A query that is too large
+        // fails and says so.
         let runtime = RuntimeEnvBuilder::new()
             .with_memory_pool(Arc::new(FairSpillPool::new(memory_bytes_max)))
             .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled))

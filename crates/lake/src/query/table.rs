@@ -43,7 +43,8 @@ pub(crate) struct LakeTable {
 }
 
 impl LakeTable {
-    /// Read at once from a file's end: the footer of a file of ten seconds fits, so that opening takes one read and not two.
+    /// Read at once from a file's end: the footer of a file of ten seconds fits, so that opening takes one
+    /// read and not two.
     const FOOTER_BYTES_HINT: usize = 32 << 10;
 
     pub(crate) fn new(table: Table, view: View, names: Arc<Names>, folder: Path) -> Self {
@@ -223,7 +224,8 @@ impl std::fmt::Debug for TailStream {
     }
 }
 
-/// What is known of a file's rows, for choosing files. The bounds may be wider than the rows, which choosing allows.
+/// What is known of a file's rows, for choosing files. The bounds may be wider than the rows, which choosing
+/// allows.
 fn bounds_of(table: Table, statistics: Option<&FileStatistics>) -> Statistics {
     let columns = table
         .columns()

@@ -53,7 +53,8 @@ fn a_start_remembers_what_the_newest_files_hold() {
 #[test]
 fn rows_of_a_discarded_chunk_come_back() {
     let mut center = Center::new();
-    // The tail missed frames 1 to 4; frames 5 to 10 were seen, and frame 11 of the next segment resends 6 and 2.
+    // The tail missed frames 1 to 4; frames 5 to 10 were seen, and frame 11 of the next segment resends 6 and
+    // 2.
     center.take(1, 5..=10);
     resend(&mut center, 2, 11, 6);
     resend(&mut center, 2, 12, 2);

@@ -11,8 +11,8 @@ use crate::world::{Center, Fault, FaultyStore, check_rows, range};
 const FRAMES: u64 = 30;
 const BATCH: u64 = 10;
 
-/// What the pipeline does: frames to the tail, sealed batches to the tables. Every second batch is decoded again (its segment begins
-/// in the middle, as after a crash).
+/// What the pipeline does: frames to the tail, sealed batches to the tables. Every second batch is decoded
+/// again (its segment begins in the middle, as after a crash).
 fn run(center: &mut Center, retries: u32) -> Result<(), Error> {
     let from = center.writer.covered().map_or(1, |covered| covered.0 + 1);
     for first in (1..=FRAMES).step_by(BATCH as usize) {

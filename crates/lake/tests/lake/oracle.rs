@@ -14,9 +14,8 @@ fn repository() -> PathBuf {
 
 /// A Python with the packages of `tests/python/requirements.txt`.
 fn python() -> Option<PathBuf> {
-    let named = option_env!("DOMICILE_PYTHON").map(PathBuf::from);
     #[expect(clippy::disallowed_methods, reason = "tests are told by the environment where Python is")]
-    let named = std::env::var_os("DOMICILE_PYTHON").map(PathBuf::from).or(named);
+    let named = std::env::var_os("DOMICILE_PYTHON").map(PathBuf::from);
     let python = named.unwrap_or_else(|| repository().join(".venv/bin/python"));
     python.exists().then_some(python)
 }

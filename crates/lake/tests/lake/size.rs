@@ -18,7 +18,8 @@ impl Noise {
     }
 }
 
-/// A quarter constant, two fifths slow with two decimals, a twelfth noisy, the rest counters, booleans and texts.
+/// A quarter constant, two fifths slow with two decimals, a twelfth noisy, the rest counters, booleans and
+/// texts.
 fn reading<'a>(time: UtcMicros, signal: u16, car: u64, step: u64, noise: &mut Noise) -> Reading<'a> {
     let slow = (step as f64 / 40.0 + f64::from(signal) + car as f64).sin() * 10.0 + f64::from(signal);
     let (value, text) = match signal {

@@ -327,8 +327,9 @@ pub(crate) fn received_at(sequence: u64) -> UtcMicros {
 /// Rows that one frame adds to `signals`.
 pub(crate) const SIGNALS_A_FRAME: u64 = 4;
 
-/// The rows of one frame: four signals (one of them a text, one invalid), a position, for each second frame an event. Each fourth frame
-/// then says again, all or in part, what the frame of the same vehicle three before it said, which must not show.
+/// The rows of one frame: four signals (one of them a text, one invalid), a position, for each second frame
+/// an event. Each fourth frame then says again, all or in part, what the frame of the same vehicle three
+/// before it said, which must not show.
 pub(crate) fn write_frame(sink: &mut impl ReadingSink, sequence: u64) {
     if sequence > 3 && sequence.is_multiple_of(4) {
         write_own(sink, sequence - 3);
