@@ -18,6 +18,7 @@ use tokio::net::UnixStream;
 
 use super::Refused;
 use crate::api::{Office, OfficeError, Problem, Rooms, private_router};
+use crate::assemble::Flow;
 use crate::center::Center;
 use crate::world::World;
 
@@ -26,12 +27,31 @@ pub(crate) enum Client {
     /// A running center.
     Socket(hyper::client::conn::http1::SendRequest<Body>),
     /// The folder, opened by this process.
-    Here(Router),
+    Here { router: Router, flow: Option<Box<Flow>> },
 }
 
 impl Client {
     /// Finds the running center of a folder, else opens the folder.
     pub(crate) async fn open(folder: &Path, world: &World) -> anyhow::Result<Self> {
+        Self::find(folder, world, false).await
+    }
+
+    /// As [`Client::open`], for work that asks the tables. A folder that this process has opened is closed afterwards as a
+    /// center that ends closes it.
+    pub(crate) async fn with_tables<T>(
+        folder: &Path,
+        world: &World,
+        work: impl AsyncFnOnce(&mut Self) -> anyhow::Result<T>,
+    ) -> anyhow::Result<T> {
+        let mut client = Self::find(folder, world, true).await?;
+        let done = work(&mut client).await;
+        if let Self::Here { flow: Some(flow), .. } = client {
+            tokio::task::spawn_blocking(move || flow.close()).await?;
+        }
+        done
+    }
+
+    async fn find(folder: &Path, world: &World, with_tables: bool) -> anyhow::Result<Self> {
         let path = Center::socket(folder);
         match UnixStream::connect(&path).await {
             Ok(stream) => {
@@ -44,18 +64,20 @@ impl Client {
             Err(error)
                 if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) =>
             {
-                let office = open_office(folder, world)?;
-                Ok(Self::Here(private_router(Arc::new(office))))
+                let rooms = open_rooms(folder, world)?;
+                let flow = if with_tables { Some(Box::new(Flow::open(&rooms, world).await?)) } else { None };
+                let sql = flow.as_ref().and_then(|flow| flow.sql());
+                if let Some(flow) = &flow {
+                    flow.caught_up().await;
+                }
+                let Rooms { center, registry, .. } = rooms;
+                let office = Office { world: world.clone(), center, registry, live: None, sql };
+                Ok(Self::Here { router: private_router(Arc::new(office)), flow })
             }
             Err(error) => {
                 Err(error).with_context(|| format!("talking to the center over {}", path.display()))
             }
         }
-    }
-
-    /// As [`Client::open`], for a command that asks the tables.
-    pub(crate) async fn open_with_tables(folder: &Path, world: &World) -> anyhow::Result<Self> {
-        Self::open(folder, world).await
     }
 
     /// Asks for a JSON document.
@@ -93,9 +115,6 @@ impl Client {
         Ok(self.send(post(address, document)?).await?.into_body())
     }
 
-    /// Ends the conversation. What this process has opened is closed as a center that ends closes it.
-    pub(crate) async fn close(self) {}
-
     /// Sends a request; an answer that is not a success is an error.
     async fn send(&mut self, request: Request<Body>) -> anyhow::Result<Response<Body>> {
         let response = match self {
@@ -103,7 +122,7 @@ impl Client {
                 let lost = "the center ended while it worked on this; its log says more";
                 sender.send_request(request).await.context(lost)?.map(Body::new)
             }
-            Self::Here(router) => {
+            Self::Here { router, .. } => {
                 let service = TowerToHyperService::new(router.clone());
                 hyper::service::Service::call(&service, request).await.into_response()
             }
@@ -118,22 +137,21 @@ impl Client {
 }
 
 /// Opens the folder itself, for a center that is not running.
-fn open_office(folder: &Path, world: &World) -> anyhow::Result<Office> {
-    let rooms = match Rooms::open(folder, world) {
+fn open_rooms(folder: &Path, world: &World) -> anyhow::Result<Rooms> {
+    match Rooms::open(folder, world) {
         Err(OfficeError::Store(store::Error::InUse { .. })) => anyhow::bail!(
             "a program has {0} (its lock is held) but does not answer on {1}: it is starting, ending or stuck; try again in a \
              moment, and if that does not help, stop it",
             folder.display(),
             Center::socket(folder).display()
         ),
-        rooms => rooms?,
-    };
-    Ok(Office { world: world.clone(), center: rooms.center, registry: rooms.registry, live: None, sql: None })
+        rooms => Ok(rooms?),
+    }
 }
 
 /// Runs a command's conversation with the center.
 pub(crate) fn converse<T>(conversation: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(conversation)
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?.block_on(conversation)
 }
 
 /// A name as a part of an address: what is not a letter, digit, `-`, `.` or `_` is written in percent signs (RFC 3986, 2.1).

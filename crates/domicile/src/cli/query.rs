@@ -45,17 +45,16 @@ pub(crate) enum RowFormat {
 
 impl Query {
     pub(crate) fn run(self, world: &World) -> anyhow::Result<()> {
-        converse(async {
-            let mut client = Client::open_with_tables(&self.folder.path(world), world).await?;
+        let folder = self.folder.path(world);
+        let written = converse(Client::with_tables(&folder, world, async |client| {
             let body = client.stream("/api/query", &Question { sql: self.sql }).await?;
-            let written = write(body, self.format, BufWriter::new(io::stdout().lock())).await;
-            client.close().await;
-            match written {
-                // Whoever reads our output has read enough (`| head`).
-                Err(error) if is_broken_pipe(&error) => Ok(()),
-                written => written,
-            }
-        })
+            write(body, self.format, BufWriter::new(io::stdout().lock())).await
+        }));
+        match written {
+            // Whoever reads our output has read enough (`| head`).
+            Err(error) if is_broken_pipe(&error) => Ok(()),
+            written => written,
+        }
     }
 }
 

@@ -21,28 +21,31 @@ pub(crate) struct Status {
 
 impl Status {
     pub(crate) fn run(self, world: &World) -> anyhow::Result<()> {
-        converse(async {
-            let mut client = Client::open(&self.folder.path(world), world).await?;
-            let first: StatusView = client.get("/status").await?;
-            if self.format == Format::Json {
-                println!("{}", serde_json::to_string_pretty(&first)?);
-                return Ok(());
-            }
-            print_center(&first);
-            let Some(before) = &first.live else {
-                println!("\nThe center is not running. Start it: domicile serve");
-                return Ok(());
-            };
-            let started = world.clock.monotonic();
-            tokio::time::sleep(LOOK).await;
-            let now: StatusView = client.get("/status").await?;
-            let seconds = world.clock.monotonic().saturating_sub(started).as_secs_f64();
-            if let Some(live) = &now.live {
-                print_live(before, live, seconds);
-            }
-            print_tables(&now);
-            Ok(())
-        })
+        let folder = self.folder.path(world);
+        converse(Client::with_tables(&folder, world, async |client| self.show(client, world).await))
+    }
+
+    async fn show(&self, client: &mut Client, world: &World) -> anyhow::Result<()> {
+        let first: StatusView = client.get("/status").await?;
+        if self.format == Format::Json {
+            println!("{}", serde_json::to_string_pretty(&first)?);
+            return Ok(());
+        }
+        print_center(&first);
+        let Some(before) = &first.live else {
+            println!("running     no; start it: domicile serve");
+            print_tables(&first);
+            return Ok(());
+        };
+        let started = world.clock.monotonic();
+        tokio::time::sleep(LOOK).await;
+        let now: StatusView = client.get("/status").await?;
+        let seconds = world.clock.monotonic().saturating_sub(started).as_secs_f64();
+        if let Some(live) = &now.live {
+            print_live(before, live, seconds);
+        }
+        print_tables(&now);
+        Ok(())
     }
 }
 

@@ -192,15 +192,17 @@ fn line(vehicle: &VehicleView) -> String {
 
 impl Show {
     async fn run(self, world: &World) -> anyhow::Result<()> {
-        let mut client = Client::open(&self.folder.path(world), world).await?;
+        let folder = self.folder.path(world);
         let address = format!("/api/vehicles/{}", part(&self.vehicle));
         if self.telemetry_config {
             let host = self.host.map(|host| format!("?host={}", part(&host))).unwrap_or_default();
+            let mut client = Client::open(&folder, world).await?;
             let config: Value = client.get(&format!("{address}/telemetry-config{host}")).await?;
             println!("{}", serde_json::to_string_pretty(&config)?);
             return Ok(());
         }
-        let view: ShowView = client.get(&address).await?;
+        let show = async |client: &mut Client| client.get::<ShowView>(&address).await;
+        let view = Client::with_tables(&folder, world, show).await?;
         match self.format {
             Format::Json => println!("{}", serde_json::to_string_pretty(&view)?),
             Format::Table => print_vehicle(&view),
