@@ -11,8 +11,8 @@ use super::gate::Gate;
 /// much later than it might.
 const TICK: Duration = Duration::from_millis(500);
 
-/// Ticks between looks at all connections' silence.
-const SILENCE_TICKS: u32 = 10;
+/// Ticks between looks at all connections' silence, at most; a short idle time is looked at more often.
+const SILENCE_TICKS_MAX: u64 = 10;
 
 /// Runs until it is dropped.
 pub(crate) async fn sweep(gate: Arc<Gate>) {
@@ -20,10 +20,11 @@ pub(crate) async fn sweep(gate: Arc<Gate>) {
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut version = gate.registry.version();
     let silence_s = u32::try_from(gate.limits.idle_timeout_s / 2).unwrap_or(u32::MAX);
-    for tick in 0_u32.. {
+    let silence_ticks = (gate.limits.idle_timeout_s / 2).clamp(1, SILENCE_TICKS_MAX);
+    for tick in 0_u64.. {
         ticks.tick().await;
         let now_s = seconds(gate.clock.monotonic());
-        let is_silence_due = tick % SILENCE_TICKS == 0;
+        let is_silence_due = tick % silence_ticks == 0;
         gate.connections.for_each(|connection| {
             let is_overdue = || connection.silent_s(now_s) >= silence_s || connection.assurance().is_none();
             if connection.wants_attention() || (is_silence_due && is_overdue()) {
