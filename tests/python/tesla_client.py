@@ -25,7 +25,7 @@ DOOR_STATE, VEHICLE_NAME = 58, 64
 GEAR_D = 5
 
 
-def vitals(index, at, strings):
+def vitals(index, at, strings, name):
     """The payload of message `index`, and what it says in plain words."""
     values = {
         "VehicleSpeed": 20 + index / 4,  # mph, exact as a float
@@ -34,7 +34,7 @@ def vitals(index, at, strings):
         "GpsHeading": index % 360,
         "Gear": "D",
         "BrakePedal": index % 2 == 1,
-        "VehicleName": f"car {index}",
+        "VehicleName": f"{name} {index}",
         "DoorState": ["DriverFront"] if index % 2 else [],
         "Soc": None,
     }
@@ -116,7 +116,7 @@ async def send_all(socket, arguments):
     for index in range(arguments.count):
         # Milliseconds apart, so that no two messages are of one instant.
         at = round(arguments.start + index / 1000, 3)
-        payload, values = vitals(index, at, arguments.strings)
+        payload, values = vitals(index, at, arguments.strings, arguments.name)
         await send("V", payload, values=values)
     at = arguments.start
     for topic, message in notices(at):
@@ -161,6 +161,7 @@ def main():
     parser.add_argument("--ca", required=True, help="the authority of the center's own certificate (PEM)")
     parser.add_argument("--count", type=int, default=10, help="messages of topic V")
     parser.add_argument("--strings", action="store_true", help="send every value as a text, as older firmware does")
+    parser.add_argument("--name", default="car", help="what the vehicle's name begins with")
     parser.add_argument("--server-name", help="the name that the center's certificate carries, if not the address's host")
     parser.add_argument("--start", type=float, default=None, help="time of the first message, epoch seconds; now")
     parser.add_argument("--timeout", type=float, default=10, help="seconds to wait for each answer")

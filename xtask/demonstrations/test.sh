@@ -1,0 +1,3 @@
+# `make test` passes, and its last line counts the tests.
+set -euo pipefail
+make test
