@@ -4,12 +4,13 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
+#[cfg(feature = "lake")]
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use model::{Clock, Protocol, UtcMicros, VehicleId, Vin};
 use policy::{RegistryVersion, Rules};
-use store::{Health, Journal, SealedBatch};
+use store::{Health, Journal};
 use tokio::sync::watch;
 use wire::gbt32960::{Cipher, Keys, Mode, Padding};
 use wire::tesla::Issuer;
@@ -111,7 +112,7 @@ impl Flow {
         .await?;
         let inbox = Arc::new(Inbox::default());
         let sealed = inbox.clone();
-        let on_sealed = Box::new(move |batch: &SealedBatch| sealed.put(batch));
+        let on_sealed = Box::new(move |batch: &store::SealedBatch| sealed.put(batch));
         let journal = open_journal(rooms, &center, on_sealed).await?;
         let coordinates = match settings.gbt32960.position_2016 {
             settings::Coordinates::Wgs84 => wire::gbt32960::CoordinateSystem::Wgs84,

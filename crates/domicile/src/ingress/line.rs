@@ -49,11 +49,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Line<S> {
         Self { stream, rest: Vec::new(), written: 0, is_flushed: true }
     }
 
-    /// The stream below.
-    pub(crate) fn stream(&self) -> &S {
-        &self.stream
-    }
-
     /// Reads what is there and hands it over, after what `take` left of earlier reads; `take` returns how many bytes it
     /// used. `Pending` when nothing new is there.
     pub(crate) fn poll_take(

@@ -143,6 +143,7 @@ impl Center {
         (self.child, self.listening) = serve(&self.path(), &self.settings);
     }
 
+    #[cfg(feature = "lake")]
     pub fn kill(&mut self) {
         self.signal("-KILL");
         self.end();
