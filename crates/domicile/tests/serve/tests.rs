@@ -92,7 +92,7 @@ fn only_vehicles_of_this_country_that_are_registered_and_not_revoked_come_in() {
     let revoked = "domicile_refused_total{protocol=\"tesla\",reason=\"revoked\"}";
     eventually("both refusals", || (center.counter(revoked) == 2.0).then_some(()));
     let diary = center.show(FOREIGN).to_string();
-    assert!(diary.contains("certificate_unknown_authority"), "the diary says why: {diary}");
+    assert!(diary.contains("certificate_invalid"), "the diary says why: {diary}");
 }
 
 #[test]
