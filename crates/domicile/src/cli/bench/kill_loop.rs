@@ -223,15 +223,17 @@ fn first_counter(index: u32) -> u32 {
 fn counters() -> [(&'static str, &'static str, f64); 2] {
     let tesla = wire::catalogue::tesla_by_name("LifetimeEnergyUsed")
         .map_or("", |entry| wire::catalogue::info(entry.entry.signal).path);
-    [("tesla", tesla, 100.0), ("gbt32960", "Vehicle.TraveledDistance", 10.0)]
+    // GB/T counts distance in tenths of a kilometre, VSS in metres.
+    [("tesla", tesla, 100.0), ("gbt32960", "Vehicle.TraveledDistance", 0.01)]
 }
 
 /// A row a frame: source, counter, rows, different signals.
 fn sql() -> String {
-    let [(_, tesla, _), (_, gbt, _)] = counters();
+    let is_counter = counters().map(|(source, path, _)| format!("(source = '{source}' and signal = '{path}')"));
     format!(
-        "select source, max(case when signal in ('{tesla}', '{gbt}') then value end) as counter, \
-         count(*) as readings, count(distinct signal) as signals from signals group by source, vehicle, time"
+        "select source, max(case when {} then value end) as counter, count(*) as readings, \
+         count(distinct signal) as signals from signals group by source, vehicle, time",
+        is_counter.join(" or ")
     )
 }
 
