@@ -15,12 +15,24 @@ pub(crate) struct Demonstration {
 
 /// All of them, in the order of docs/verify.md.
 pub(crate) const DEMONSTRATIONS: &[Demonstration] = &[
-    Demonstration { name: "demo", about: "in a fresh clone `make demo` runs, and what the query counts grows" },
+    Demonstration {
+        name: "demo",
+        about: "in a fresh clone `make demo` runs, and what the query counts grows",
+    },
     Demonstration { name: "test", about: "`make test` passes, and its last line counts the tests" },
-    Demonstration { name: "frames", about: "frames of other implementations decode to the values beside them" },
-    Demonstration { name: "kill-loop", about: "100 times kill -9 under load: every acked frame is in SQL exactly once" },
+    Demonstration {
+        name: "frames",
+        about: "frames of other implementations decode to the values beside them",
+    },
+    Demonstration {
+        name: "kill-loop",
+        about: "100 times kill -9 under load: every acked frame is in SQL exactly once",
+    },
     Demonstration { name: "bench", about: "what a message, a connection and a handshake cost" },
-    Demonstration { name: "residency", about: "what is refused is nowhere on disk, what is admitted is found" },
+    Demonstration {
+        name: "residency",
+        about: "what is refused is nowhere on disk, what is admitted is found",
+    },
 ];
 
 /// Runs one.

@@ -86,7 +86,8 @@ fn rooms(root: &Path, breaches: &mut Vec<String>) -> anyhow::Result<()> {
         .no_deps()
         .exec()
         .context("running cargo metadata")?;
-    let members: BTreeSet<String> = metadata.packages.iter().map(|package| package.name.to_string()).collect();
+    let members: BTreeSet<String> =
+        metadata.packages.iter().map(|package| package.name.to_string()).collect();
     for room in table.keys().filter(|room| !members.contains(*room)) {
         breaches.push(format!("ARCHITECTURE.md: the room `{room}` is no crate"));
     }
@@ -117,10 +118,13 @@ fn rooms(root: &Path, breaches: &mut Vec<String>) -> anyhow::Result<()> {
 fn crates_are_documented(root: &Path, breaches: &mut Vec<String>) -> anyhow::Result<()> {
     for entry in fs::read_dir(root.join("crates")).context("reading crates/")? {
         let folder = entry.context("reading crates/")?.path();
-        let opening = ["src/lib.rs", "src/main.rs"].iter().find_map(|file| fs::read_to_string(folder.join(file)).ok());
+        let opening =
+            ["src/lib.rs", "src/main.rs"].iter().find_map(|file| fs::read_to_string(folder.join(file)).ok());
         match opening {
             Some(text) if text.starts_with("//!") => {}
-            Some(_) => breaches.push(format!("{}: the crate doesn't open with a `//!` text", folder.display())),
+            Some(_) => {
+                breaches.push(format!("{}: the crate doesn't open with a `//!` text", folder.display()))
+            }
             None => breaches.push(format!("{}: neither src/lib.rs nor src/main.rs", folder.display())),
         }
     }

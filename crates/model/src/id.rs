@@ -146,7 +146,9 @@ impl FromStr for Country {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text.as_bytes() {
             &[a, b] if a.is_ascii_uppercase() && b.is_ascii_uppercase() => Ok(Self([a, b])),
-            _ => Err(InvalidName { what: "country", rule: "two upper-case letters of ISO 3166-1, such as CN" }),
+            _ => {
+                Err(InvalidName { what: "country", rule: "two upper-case letters of ISO 3166-1, such as CN" })
+            }
         }
     }
 }

@@ -42,7 +42,7 @@ impl Mix {
     /// What vehicle `index` speaks.
     pub fn dialect(self, index: u32) -> Dialect {
         let in_four = index % 4;
-        let every_fourth = index / 4 % 4 == 0;
+        let every_fourth = (index / 4).is_multiple_of(4);
         let text = if every_fourth { Firmware::Text } else { Firmware::Typed };
         match (self, in_four) {
             (Self::Tesla, _) => Dialect::Tesla(if in_four == 0 { Firmware::Text } else { Firmware::Typed }),

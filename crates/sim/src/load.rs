@@ -54,7 +54,7 @@ impl TeslaLoad {
         let filling: String = FILLING.chars().cycle().take(self.filling_bytes).collect();
         let numbers = NUMBER_FIELDS.iter().zip(&self.values);
         let gear = Datum { field: 10, value: Value::Enumeration { kind: 9, number: 5 } };
-        let locked = Datum { field: 59, value: Value::Boolean(self.rng.next_u32() % 2 == 0) };
+        let locked = Datum { field: 59, value: Value::Boolean(self.rng.next_u32().is_multiple_of(2)) };
         let text = Datum { field: 248, value: Value::Text(&filling) };
         let data = numbers
             .map(|(field, value)| Datum { field: *field, value: Value::Double(*value) })

@@ -62,14 +62,7 @@ pub fn decode(
     let text = |name| object.get(name).and_then(Value::as_str).ok_or(MALFORMED);
     let (kind, code) = (text("kind")?, text("code")?);
     let detail = object.get("detail").filter(|detail| detail.is_object()).ok_or(MALFORMED)?.to_string();
-    sink.event(Event {
-        time: received_at,
-        kind,
-        code,
-        level: None,
-        ended_at: None,
-        detail: Some(&detail),
-    });
+    sink.event(Event { time: received_at, kind, code, level: None, ended_at: None, detail: Some(&detail) });
     Ok(())
 }
 
@@ -129,6 +122,8 @@ mod tests {
             assert!(events.0.is_empty());
         }
         let mut events = Events::default();
-        assert!(decode(br#"{"kind":"x","code":"","detail":{},"more":1}"#, UtcMicros(5), &mut events).is_err());
+        assert!(
+            decode(br#"{"kind":"x","code":"","detail":{},"more":1}"#, UtcMicros(5), &mut events).is_err()
+        );
     }
 }

@@ -13,9 +13,9 @@ use serde_json::{Value, json};
 const PROGRAM: &str = env!("CARGO_BIN_EXE_domicile");
 
 /// How long anything may take before a test fails.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-pub struct Center {
+pub(crate) struct Center {
     pub folder: tempfile::TempDir,
     child: Child,
     listening: Vec<(String, SocketAddr)>,
@@ -24,7 +24,7 @@ pub struct Center {
 }
 
 /// A vehicle's certificate and key, and what it verifies the center with; PEM each.
-pub struct Papers {
+pub(crate) struct Papers {
     pub certificate: String,
     pub key: String,
     pub server_ca: String,
@@ -32,7 +32,7 @@ pub struct Papers {
 
 impl Center {
     /// Makes a center of China and serves it.
-    pub fn start(settings: &[(&'static str, &'static str)]) -> Self {
+    pub(crate) fn start(settings: &[(&'static str, &'static str)]) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let made = Command::new(PROGRAM)
             .args(["init", "--country", "CN", "--center", "shanghai-1", "--dir"])
@@ -44,63 +44,63 @@ impl Center {
         Self { folder, child, listening, settings: settings.to_vec() }
     }
 
-    pub fn path(&self) -> std::path::PathBuf {
+    pub(crate) fn path(&self) -> std::path::PathBuf {
         self.folder.path().join("center")
     }
 
     /// Where a listener is reached.
-    pub fn address(&self, name: &str) -> SocketAddr {
+    pub(crate) fn address(&self, name: &str) -> SocketAddr {
         self.listening.iter().find(|(known, _)| known == name).expect("it is listened on").1
     }
 
     /// Registers a vehicle.
-    pub fn add(&self, vin: &str, country: &str) {
+    pub(crate) fn add(&self, vin: &str, country: &str) {
         let (status, answer) =
             self.call("POST", "/api/vehicles", Some(&json!({ "vin": vin, "country": country })));
         assert!(status < 300, "{status} {answer}");
     }
 
     /// A registered vehicle's certificate.
-    pub fn papers(&self, vin: &str) -> Papers {
+    pub(crate) fn papers(&self, vin: &str) -> Papers {
         let (status, answer) = self.call("POST", &format!("/api/vehicles/{vin}/certificate"), None);
         assert!(status < 300, "{status} {answer}");
         let text = |name: &str| answer[name].as_str().expect("a PEM text").to_owned();
         Papers { certificate: text("certificate"), key: text("key"), server_ca: text("server_ca") }
     }
 
-    pub fn revoke(&self, vin: &str) {
+    pub(crate) fn revoke(&self, vin: &str) {
         let why = json!({ "why": "a test" });
         let (status, answer) = self.call("POST", &format!("/api/vehicles/{vin}/revoke"), Some(&why));
         assert!(status < 300, "{status} {answer}");
     }
 
-    pub fn status(&self) -> Value {
+    pub(crate) fn status(&self) -> Value {
         self.call("GET", "/status", None).1
     }
 
-    pub fn metrics(&self) -> String {
+    pub(crate) fn metrics(&self) -> String {
         String::from_utf8(self.ask("GET", "/metrics", None).1).expect("metrics are text")
     }
 
     /// A counter's value; 0 where it isn't there yet.
-    pub fn counter(&self, line: &str) -> f64 {
+    pub(crate) fn counter(&self, line: &str) -> f64 {
         let text = self.metrics();
         let value = text.lines().find_map(|known| known.strip_prefix(line)?.strip_prefix(' '));
         value.map_or(0.0, |value| value.parse().expect("a number"))
     }
 
     /// What is known of a vehicle, registered or not.
-    pub fn show(&self, vin: &str) -> Value {
+    pub(crate) fn show(&self, vin: &str) -> Value {
         self.call("GET", &format!("/api/vehicles/{vin}"), None).1
     }
 
     /// Calls the center over its socket.
-    pub fn call(&self, method: &str, path: &str, body: Option<&Value>) -> (u16, Value) {
+    pub(crate) fn call(&self, method: &str, path: &str, body: Option<&Value>) -> (u16, Value) {
         let (status, body) = self.ask(method, path, body);
         (status, serde_json::from_slice(&body).unwrap_or(Value::Null))
     }
 
-    pub fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> (u16, Vec<u8>) {
+    pub(crate) fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> (u16, Vec<u8>) {
         let mut stream = UnixStream::connect(self.path().join("run/domicile.sock")).expect("the socket");
         stream.set_read_timeout(Some(PATIENCE)).expect("a deadline");
         let body = body.map(Value::to_string).unwrap_or_default();
@@ -120,14 +120,14 @@ impl Center {
     }
 
     /// Sends a signal to the program.
-    pub fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         let sent =
             Command::new("kill").args([name, &self.child.id().to_string()]).status().expect("kill runs");
         assert!(sent.success());
     }
 
     /// Waits for the program's end.
-    pub fn end(&mut self) -> ExitStatus {
+    pub(crate) fn end(&mut self) -> ExitStatus {
         let begun = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().expect("it can be waited for") {
@@ -139,12 +139,12 @@ impl Center {
     }
 
     /// Serves the folder again, after the program has ended.
-    pub fn serve_again(&mut self) {
+    pub(crate) fn serve_again(&mut self) {
         (self.child, self.listening) = serve(&self.path(), &self.settings);
     }
 
     #[cfg(feature = "lake")]
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.signal("-KILL");
         self.end();
     }
@@ -210,7 +210,7 @@ fn unchunk(mut body: &[u8]) -> Vec<u8> {
 }
 
 /// Repeats a look until it gives what is waited for.
-pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let begun = Instant::now();
     loop {
         if let Some(found) = look() {

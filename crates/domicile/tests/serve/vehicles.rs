@@ -21,12 +21,12 @@ use wire::websocket::{
 use crate::center::{PATIENCE, Papers};
 
 /// 2026-11-23T12:00:00 in UTC+8.
-pub const TIME: WireTime = WireTime([26, 11, 23, 12, 0, 0]);
+pub(crate) const TIME: WireTime = WireTime([26, 11, 23, 12, 0, 0]);
 
-pub type TlsStream = StreamOwned<ClientConnection, TcpStream>;
+pub(crate) type TlsStream = StreamOwned<ClientConnection, TcpStream>;
 
 /// Opens TLS to the center with a vehicle's papers; the server's name is checked.
-pub fn tls(address: SocketAddr, papers: Option<&Papers>, server_ca: &str) -> io::Result<TlsStream> {
+pub(crate) fn tls(address: SocketAddr, papers: Option<&Papers>, server_ca: &str) -> io::Result<TlsStream> {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(server_ca.as_bytes()).expect("PEM")).expect("an authority");
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -48,7 +48,7 @@ pub fn tls(address: SocketAddr, papers: Option<&Papers>, server_ca: &str) -> io:
     Ok(StreamOwned::new(connection, tcp(address)?))
 }
 
-pub fn tcp(address: SocketAddr) -> io::Result<TcpStream> {
+pub(crate) fn tcp(address: SocketAddr) -> io::Result<TcpStream> {
     let stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_nodelay(true)?;
@@ -57,7 +57,7 @@ pub fn tcp(address: SocketAddr) -> io::Result<TcpStream> {
 
 /// What the center says to a Tesla vehicle.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Said {
+pub(crate) enum Said {
     /// The message of this transaction is taken.
     Ack(Vec<u8>),
     /// The message of this transaction is wrong.
@@ -69,7 +69,7 @@ pub enum Said {
 }
 
 /// A Tesla vehicle on an upgraded connection.
-pub struct Tesla {
+pub(crate) struct Tesla {
     pub stream: TlsStream,
     receiver: Receiver,
     buffer: Vec<u8>,
@@ -78,7 +78,7 @@ pub struct Tesla {
 
 impl Tesla {
     /// Connects and upgrades; the error is the HTTP status, or 0 where TLS already failed.
-    pub fn connect(address: SocketAddr, vin: &str, papers: &Papers) -> Result<Self, u16> {
+    pub(crate) fn connect(address: SocketAddr, vin: &str, papers: &Papers) -> Result<Self, u16> {
         let mut stream = tls(address, Some(papers), &papers.server_ca).map_err(|_| 0_u16)?;
         let key = [7; 16];
         let mut out = Vec::new();
@@ -105,19 +105,19 @@ impl Tesla {
     }
 
     /// Sends a message of topic V with a speed in mph.
-    pub fn send_speed(&mut self, txid: &str, at_s: i64, mph: f64) {
+    pub(crate) fn send_speed(&mut self, txid: &str, at_s: i64, mph: f64) {
         let message = speed_message(txid, &format!("vehicle_device.{}", self.vin), at_s, mph);
         self.send(Opcode::Binary, &message);
     }
 
-    pub fn send(&mut self, opcode: Opcode, payload: &[u8]) {
+    pub(crate) fn send(&mut self, opcode: Opcode, payload: &[u8]) {
         let mut out = Vec::new();
         write_masked(opcode, payload, [1, 2, 3, 4], &mut out);
         self.stream.write_all(&out).expect("sent");
     }
 
     /// What the center says next; `None` where it has closed without a word.
-    pub fn hear(&mut self) -> Option<Said> {
+    pub(crate) fn hear(&mut self) -> Option<Said> {
         loop {
             let step = self.receiver.next(&mut self.buffer).expect("the center keeps to the protocol");
             let (consumed, said) = (
@@ -146,12 +146,12 @@ impl Tesla {
     }
 
     /// Sets how long [`Tesla::hear`] waits.
-    pub fn set_patience(&mut self, time: Duration) {
+    pub(crate) fn set_patience(&mut self, time: Duration) {
         self.stream.sock.set_read_timeout(Some(time)).expect("a deadline");
     }
 }
 
-pub fn speed_message(txid: &str, sender: &str, at_s: i64, mph: f64) -> Vec<u8> {
+pub(crate) fn speed_message(txid: &str, sender: &str, at_s: i64, mph: f64) -> Vec<u8> {
     let mut payload = Vec::new();
     let datum = Datum { field: 4, value: Value::Double(mph) };
     encode_vitals([datum], Some(model::UtcMicros::from_seconds(at_s)), "", false, &mut payload);
@@ -170,23 +170,23 @@ fn said(bytes: &[u8]) -> Said {
 }
 
 /// A GB/T 32960 terminal or platform.
-pub struct Terminal<S> {
+pub(crate) struct Terminal<S> {
     pub stream: S,
     buffer: Vec<u8>,
 }
 
 impl<S: Read + Write> Terminal<S> {
-    pub fn new(stream: S) -> Self {
+    pub(crate) fn new(stream: S) -> Self {
         Self { stream, buffer: Vec::new() }
     }
 
-    pub fn send(&mut self, bytes: &[u8]) {
+    pub(crate) fn send(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).expect("sent");
         self.stream.flush().expect("sent");
     }
 
     /// The next answer's command and flag; `None` where the center has closed (or says nothing).
-    pub fn hear(&mut self) -> Option<(Command, Flag)> {
+    pub(crate) fn hear(&mut self) -> Option<(Command, Flag)> {
         loop {
             if self.buffer.len() > HEADER_BYTES {
                 let unit = usize::from(u16::from_be_bytes([self.buffer[22], self.buffer[23]]));
@@ -206,27 +206,27 @@ impl<S: Read + Write> Terminal<S> {
     }
 
     /// Sends a frame and gives the flag of its answer.
-    pub fn ask(&mut self, bytes: &[u8]) -> Option<Flag> {
+    pub(crate) fn ask(&mut self, bytes: &[u8]) -> Option<Flag> {
         self.send(bytes);
         self.hear().map(|(_, flag)| flag)
     }
 }
 
-pub fn login(vin: &str) -> Vec<u8> {
+pub(crate) fn login(vin: &str) -> Vec<u8> {
     let packs = LoginPacks::V2016 { count: 0, code_bytes: 0, codes: &[] };
     let login = Login { time: TIME, serial: 1, iccid: *b"89860012345678901234", packs };
     frame(vin, Command::LOGIN, &Unit::Login(login))
 }
 
-pub fn logout(vin: &str) -> Vec<u8> {
+pub(crate) fn logout(vin: &str) -> Vec<u8> {
     frame(vin, Command::LOGOUT, &Unit::Logout(Logout { time: TIME, serial: 1 }))
 }
 
-pub fn heartbeat(vin: &str) -> Vec<u8> {
+pub(crate) fn heartbeat(vin: &str) -> Vec<u8> {
     frame(vin, Command::HEARTBEAT, &Unit::Empty)
 }
 
-pub fn platform_login(user: &str, password: &str) -> Vec<u8> {
+pub(crate) fn platform_login(user: &str, password: &str) -> Vec<u8> {
     let mut login = PlatformLogin {
         time: TIME,
         serial: 1,
@@ -240,7 +240,7 @@ pub fn platform_login(user: &str, password: &str) -> Vec<u8> {
 }
 
 /// Realtime data with a speed in 0.1 km/h.
-pub fn realtime(vin: &str, second: u8, speed: u16) -> Vec<u8> {
+pub(crate) fn realtime(vin: &str, second: u8, speed: u16) -> Vec<u8> {
     let vehicle = Vehicle {
         state: 1,
         charging: 3,

@@ -229,7 +229,8 @@ fn counters() -> [(&'static str, &'static str, f64); 2] {
 
 /// A row a frame: source, counter, rows, different signals.
 fn sql() -> String {
-    let is_counter = counters().map(|(source, path, _)| format!("(source = '{source}' and signal = '{path}')"));
+    let is_counter =
+        counters().map(|(source, path, _)| format!("(source = '{source}' and signal = '{path}')"));
     format!(
         "select source, max(case when {} then value end) as counter, count(*) as readings, \
          count(distinct signal) as signals from signals group by source, vehicle, time",
