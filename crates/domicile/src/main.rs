@@ -8,6 +8,7 @@ mod assemble;
 mod center;
 mod cli;
 mod ingress;
+mod live;
 mod observe;
 #[cfg(feature = "lake")]
 mod pipeline;

@@ -7,13 +7,15 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use model::{Clock, Entropy, UtcMicros};
 use rustls::crypto::SecureRandom;
 
+/// Reads an environment variable; `None` where it is not set or no UTF-8.
+pub(crate) type Environment = dyn Fn(&str) -> Option<String> + Send + Sync;
+
 /// What the program takes from outside itself.
 #[derive(Clone)]
 pub(crate) struct World {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
-    /// Reads an environment variable; `None` where it is not set or no UTF-8.
-    pub(crate) environment: Arc<dyn Fn(&str) -> Option<String> + Send + Sync>,
+    pub(crate) environment: Arc<Environment>,
 }
 
 impl World {

@@ -95,7 +95,7 @@ async fn write(body: Body, format: RowFormat, out: impl Write) -> anyhow::Result
 enum Writer<W: Write> {
     Table { schema: SchemaRef, rows: Vec<RecordBatch>, out: W },
     Json(arrow::json::Writer<W, JsonArray>),
-    Csv(arrow::csv::Writer<W>),
+    Csv(Box<arrow::csv::Writer<W>>),
     Arrow(StreamWriter<W>),
 }
 
@@ -108,7 +108,7 @@ impl<W: Write> Writer<W> {
                 let mut writer = CsvWriter::new().with_header(true).build(out);
                 // A question without rows has columns all the same.
                 writer.write(&RecordBatch::new_empty(schema))?;
-                Self::Csv(writer)
+                Self::Csv(Box::new(writer))
             }
             RowFormat::Arrow => Self::Arrow(StreamWriter::try_new(out, &schema)?),
         })

@@ -221,7 +221,7 @@ impl Settings {
         for setting in SETTINGS {
             let name = setting.variable();
             if let Some(value) = environment(&name) {
-                let value = setting.from_environment(&value, &name)?;
+                let value = setting.environment_value(&value, &name)?;
                 put(&mut merged, setting, value);
             }
         }
@@ -307,7 +307,7 @@ impl Setting {
     }
 
     /// The value of an environment's variable: a text as it stands, anything else as TOML.
-    fn from_environment(&self, text: &str, name: &str) -> Result<Value, SettingsError> {
+    fn environment_value(&self, text: &str, name: &str) -> Result<Value, SettingsError> {
         let default = self.default_value();
         if default.is_str() {
             return Ok(Value::String(text.to_owned()));

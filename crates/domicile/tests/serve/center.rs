@@ -161,6 +161,7 @@ impl Drop for Center {
     }
 }
 
+#[expect(clippy::zombie_processes, reason = "`Center` waits for it when it goes")]
 fn serve(folder: &Path, settings: &[(&str, &str)]) -> (Child, Vec<(String, SocketAddr)>) {
     let log = std::fs::File::create(folder.join("serve.log")).expect("a log");
     let mut child = Command::new(PROGRAM)

@@ -1,4 +1,6 @@
 //! The serving center end to end: the real program on loopback with real TLS, and vehicles that speak the real protocols.
+#![allow(unreachable_pub, reason = "this is a program of tests: what its modules share is public to them")]
+#![allow(clippy::disallowed_methods, reason = "the tests wait in real time for a real process")]
 
 mod center;
 #[cfg(feature = "lake")]

@@ -1,0 +1,254 @@
+//! What the running center says of itself: the interface's view of connections, journal and store, and the gauges of `/metrics`.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+#[cfg(feature = "lake")]
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use model::{Protocol, UtcMicros, VehicleId, Vin};
+use policy::RegistryVersion;
+use store::{Health, Journal};
+
+use crate::api::Live;
+use crate::api::status::{CountView, JournalView, LiveView, ProtocolView, StoreView};
+use crate::api::vehicles::{ConnectionView, DiaryLine};
+use crate::ingress::connections::Nudge;
+use crate::ingress::gate::Gate;
+use crate::observe::{Gauges, Metrics};
+#[cfg(feature = "lake")]
+use crate::pipeline::Progress;
+
+/// What the interface shows of the serving center.
+pub(crate) struct View {
+    pub(crate) gate: Arc<Gate>,
+    pub(crate) journal: Journal,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) listening: Vec<(&'static str, SocketAddr)>,
+    pub(crate) started_at: UtcMicros,
+    pub(crate) bytes_max: u64,
+}
+
+impl Live for View {
+    fn registry_changed(&self, version: RegistryVersion) {
+        self.journal.raise_barrier(version);
+        self.gate.connections.nudge_all(Nudge::Recheck);
+    }
+
+    fn diary(&self, vin: &Vin) -> Vec<DiaryLine> {
+        let line = |entry: crate::ingress::diary::Entry| {
+            let mut detail = serde_json::json!({ "protocol": entry.protocol.as_str() });
+            if let Some(peer) = entry.peer {
+                detail["from"] = peer.to_string().into();
+            }
+            if let Some(connection) = entry.connection {
+                detail["connection"] = connection.to_string().into();
+            }
+            DiaryLine {
+                time: entry.time.to_string(),
+                kind: entry.kind.to_owned(),
+                code: entry.code.to_owned(),
+                detail: detail.to_string(),
+            }
+        };
+        self.gate.diary.of(vin).into_iter().map(line).collect()
+    }
+
+    fn connection(&self, vehicle: VehicleId) -> Option<ConnectionView> {
+        let (connection, assurance) = self.gate.connections.of_vehicle(vehicle)?;
+        Some(ConnectionView {
+            connection: connection.id.to_string(),
+            protocol: connection.protocol.as_str().to_owned(),
+            assurance: assurance.as_str().to_owned(),
+            peer: connection.peer.to_string(),
+            since: connection.since.to_string(),
+        })
+    }
+
+    fn status(&self) -> LiveView {
+        let stats = self.journal.stats();
+        let flushes = stats.flushes();
+        let sealing = self.journal.sealing();
+        let refused = self.metrics.refusals();
+        LiveView {
+            started_at: self.started_at.to_string(),
+            connections: self.gate.connections.count() as u64,
+            vehicles: self.gate.connections.vehicle_count() as u64,
+            protocols: [Protocol::Tesla, Protocol::Gbt32960].map(|protocol| self.protocol(protocol)).to_vec(),
+            refused: refused
+                .into_iter()
+                .map(|(code, count)| CountView { code: code.to_owned(), count })
+                .collect(),
+            journal: JournalView {
+                state: health_word(&self.journal.health()).to_owned(),
+                durable: self.journal.committed().borrow().0,
+                bytes: stats.bytes(),
+                bytes_max: self.bytes_max,
+                flush_ms_p50: millis(flushes.p50),
+                flush_ms_p99: millis(flushes.p99),
+            },
+            store: StoreView {
+                state: if sealing.failing.is_some() { "failing" } else { "healthy" }.to_owned(),
+                batches: sealing.sealed,
+                waiting: sealing.waiting as u64,
+            },
+        }
+    }
+
+    fn metrics(&self) -> String {
+        self.metrics.text()
+    }
+}
+
+impl View {
+    fn protocol(&self, protocol: Protocol) -> ProtocolView {
+        let metrics = self.metrics.of(protocol);
+        let mut connections = 0;
+        self.gate
+            .connections
+            .for_each(|connection| connections += u64::from(connection.protocol == protocol));
+        let latency = metrics.ack_seconds.counts();
+        let quantile = |q| latency.quantile(q).map_or(0.0, millis);
+        let is_its = |name: &str| name.starts_with(protocol.as_str());
+        let listening = self.listening.iter().filter(|(name, _)| is_its(name));
+        ProtocolView {
+            protocol: protocol.as_str().to_owned(),
+            listening: listening.map(|(name, address)| format!("{name} {address}")).collect(),
+            connections,
+            frames: metrics.frames.get(),
+            frame_bytes: metrics.frame_bytes.get(),
+            acks: metrics.acks.get(),
+            ack_ms_p50: quantile(0.5),
+            ack_ms_p99: quantile(0.99),
+        }
+    }
+}
+
+fn millis(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
+}
+
+fn health_word(health: &Health) -> &'static str {
+    match health {
+        Health::Healthy => "healthy",
+        Health::Failing { .. } => "failing",
+        Health::Full { .. } => "full",
+    }
+}
+
+/// Adds gauges to `/metrics`.
+pub(crate) fn connection_gauges(gate: &Gate, gauges: &mut Gauges<'_, '_>) -> fmt::Result {
+    const ASSURANCES: [&str; 5] = ["none", "claim", "platform", "signature", "certificate"];
+    let mut counts = [[0_u64; ASSURANCES.len()]; 2];
+    gate.connections.for_each(|connection| {
+        let assurance = connection.assurance().map_or(0, |assurance| assurance as usize + 1);
+        counts[usize::from(connection.protocol == Protocol::Gbt32960)][assurance] += 1;
+    });
+    let mut values = Vec::new();
+    for (protocol, counts) in ["tesla", "gbt32960"].into_iter().zip(counts) {
+        for (assurance, count) in ASSURANCES.into_iter().zip(counts) {
+            values.push(([("protocol", protocol), ("assurance", assurance)], count as f64));
+        }
+    }
+    gauges.family("connections", "Live connections, by what their identity rests on", &values)?;
+    gauges.gauge(
+        "vehicles_connected",
+        "Vehicles that a connection holds",
+        gate.connections.vehicle_count() as f64,
+    )?;
+    gauges.gauge(
+        "connection_buffer_bytes",
+        "Bytes in the buffers of all connections",
+        gate.connections.held_bytes() as f64,
+    )
+}
+
+/// Adds gauges to `/metrics`.
+pub(crate) fn journal_gauges(journal: &Journal, gauges: &mut Gauges<'_, '_>) -> fmt::Result {
+    let health = journal.health();
+    let states = ["healthy", "failing", "full"];
+    let values = states.map(|state| ([("state", state)], f64::from(u8::from(state == health_word(&health)))));
+    gauges.family("journal_state", "1 for the state that the journal is in", &values)?;
+    let stats = journal.stats();
+    gauges.counter("journal_frames", "Frames made durable", stats.frames())?;
+    gauges.counter("journal_groups", "Groups of frames made durable", stats.groups())?;
+    gauges.counter("journal_bytes", "Bytes made durable", stats.bytes())?;
+    gauges.counter(
+        "journal_failures",
+        "Failed writes and flushes of the journal's disk",
+        stats.failures(),
+    )?;
+    gauges.counter(
+        "journal_segments_abandoned",
+        "Segments left because a flush failed",
+        stats.abandoned(),
+    )?;
+    gauges.gauge(
+        "journal_frames_recovered",
+        "Frames that the start found in the journal",
+        stats.recovered() as f64,
+    )?;
+    let flushes = stats.flushes();
+    let values = [([("quantile", "0.5")], flushes.p50), ([("quantile", "0.99")], flushes.p99)]
+        .map(|(labels, time)| (labels, time.as_secs_f64()));
+    gauges.family(
+        "journal_flush_seconds",
+        "How long flushes took since the start, as upper bounds",
+        &values,
+    )?;
+    let sealing = journal.sealing();
+    gauges.counter("batches_sealed", "Batches sealed", sealing.sealed)?;
+    gauges.gauge("segments_waiting", "Closed segments that wait for their batch", sealing.waiting as f64)?;
+    gauges.gauge(
+        "store_failing",
+        "1 while the store takes no batch",
+        f64::from(u8::from(sealing.failing.is_some())),
+    )
+}
+
+/// Adds gauges to `/metrics`.
+#[cfg(feature = "lake")]
+pub(crate) fn table_gauges(
+    tables: &lake::Lake,
+    progress: &Progress,
+    gauges: &mut Gauges<'_, '_>,
+) -> fmt::Result {
+    let load = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+    gauges.gauge(
+        "lake_running",
+        "1 while the tables follow",
+        f64::from(u8::from(progress.is_running.load(Ordering::Relaxed))),
+    )?;
+    gauges.gauge(
+        "lake_failing",
+        "1 while the tables can't be written",
+        f64::from(u8::from(progress.is_failing.load(Ordering::Relaxed))),
+    )?;
+    gauges.counter("lake_failures", "Commits that failed and were repeated", load(&progress.failures))?;
+    gauges.counter("rows_decoded", "Readings, positions and events decoded", load(&progress.rows))?;
+    gauges.counter(
+        "unknown_signals",
+        "Signals and items that the catalogue doesn't know",
+        load(&progress.unknown),
+    )?;
+    gauges.gauge("decoded_sequence", "The last frame that is decoded", load(&progress.decoded) as f64)?;
+    gauges.gauge(
+        "committed_sequence",
+        "The last frame that is in the tables' files",
+        load(&progress.committed) as f64,
+    )?;
+    let status = tables.status();
+    let each = |value: fn(&lake::TableStatus) -> u64| {
+        status.iter().map(|table| ([("table", table.table)], value(table) as f64)).collect::<Vec<_>>()
+    };
+    gauges.family("table_rows", "Rows in files", &each(|table| table.rows))?;
+    gauges.family("table_files", "Files", &each(|table| table.files))?;
+    gauges.family("table_bytes", "Bytes in files", &each(|table| table.bytes))?;
+    gauges.family("table_tail_rows", "Rows in no file yet", &each(|table| table.tail_rows))?;
+    gauges.family(
+        "table_duplicates",
+        "Rows dropped since the start because they had been seen",
+        &each(|table| table.duplicates),
+    )
+}
