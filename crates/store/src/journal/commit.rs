@@ -170,6 +170,7 @@ impl Committer {
                 after: Sequence(0),
                 is_closed: false,
                 is_suspect: false,
+                is_recovered: false,
                 waiters: Vec::new(),
             });
         }

@@ -35,6 +35,8 @@ pub(super) struct Segment {
     pub(super) is_closed: bool,
     /// A flush failed on its file, which is therefore made anew instead of reused.
     pub(super) is_suspect: bool,
+    /// An earlier run wrote it: beyond its groups there may be one that was never whole.
+    pub(super) is_recovered: bool,
     /// Who waits for the batch (`ack = "object"`).
     pub(super) waiters: Vec<Arc<CommitWaiter>>,
 }
@@ -68,7 +70,7 @@ impl Index {
             segment.after = segment.after.max(sealed);
             segment.groups.retain(|group| group.last > segment.after);
             if segment.groups.is_empty() {
-                index.emptied.push(FreeSlot::Dirty { slot: segment.slot, file: segment.file });
+                index.emptied.push(segment.into_dirty());
                 continue;
             }
             let held = |group: &GroupPlace| group.last.0 - group.first.0.max(segment.after.0 + 1) + 1;
@@ -119,18 +121,16 @@ impl Index {
 
     /// Forgets the oldest segment: its slot, its last sequence and who waits for it.
     pub(super) fn release(&mut self, number: SegmentNumber) -> (FreeSlot, Sequence, Vec<Arc<CommitWaiter>>) {
-        let segment = self.segments.pop_front().expect("the sealer releases the segment that it was given");
+        let mut segment =
+            self.segments.pop_front().expect("the sealer releases the segment that it was given");
         assert_eq!(segment.number, number, "segments are sealed in order");
-        let last = segment.last();
+        let (last, waiters) = (segment.last(), std::mem::take(&mut segment.waiters));
         self.released = self.released.max(last);
         self.sealed += 1;
         self.failing = None;
-        let slot = if segment.is_suspect {
-            FreeSlot::Remake { slot: segment.slot }
-        } else {
-            FreeSlot::Dirty { slot: segment.slot, file: segment.file }
-        };
-        (slot, last, segment.waiters)
+        let slot =
+            if segment.is_suspect { FreeSlot::Remake { slot: segment.slot } } else { segment.into_dirty() };
+        (slot, last, waiters)
     }
 
     pub(super) fn sealing_failed(&mut self, now: Duration, reason: String) {
@@ -191,6 +191,15 @@ impl Segment {
 
     pub(super) fn last(&self) -> Sequence {
         self.groups.last().map_or(Sequence(0), |group| group.last)
+    }
+
+    /// Its slot, once a batch holds its frames.
+    fn into_dirty(self) -> FreeSlot {
+        let end = match self.groups.last() {
+            Some(group) if !self.is_recovered => u64::from(group.offset) + u64::from(group.bytes),
+            _ => u64::MAX,
+        };
+        FreeSlot::Dirty { slot: self.slot, file: self.file, end }
     }
 
     pub(super) fn closed(&self) -> ClosedSegment {

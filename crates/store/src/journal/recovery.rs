@@ -137,7 +137,7 @@ fn read_slot(path: &Path, slot: u32, options: &JournalOptions, disk: &dyn Disk) 
     let free = |is_clean: bool, file: Arc<dyn DiskFile>| match (is_size_set, is_clean) {
         (false, _) => FreeSlot::Remake { slot },
         (true, true) => FreeSlot::Clean { slot, file },
-        (true, false) => FreeSlot::Dirty { slot, file },
+        (true, false) => FreeSlot::Dirty { slot, file, end: u64::MAX },
     };
     if header.state == SegmentState::Released {
         return Ok(Slot { number, content: Content::Free(free(false, file)) });
@@ -210,6 +210,7 @@ fn scan(header: &SegmentHeader, slot: u32, content: &[u8], file: Arc<dyn DiskFil
         after: Sequence(0),
         is_closed: true,
         is_suspect: false,
+        is_recovered: true,
         waiters: Vec::new(),
     };
     Ok(Scan { segment, before, hashes })

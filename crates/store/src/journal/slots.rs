@@ -27,8 +27,9 @@ const RETRY_MAX: Duration = Duration::from_secs(5);
 
 /// A slot that no segment uses.
 pub(super) enum FreeSlot {
-    /// Its body may hold anything that is sealed or void.
-    Dirty { slot: u32, file: Arc<dyn DiskFile> },
+    /// Its body may hold what is sealed or void up to `end`; beyond it is zero. It is zeroed at once: frames lie there in the
+    /// clear, and leave the journal's disk as soon as a batch holds them.
+    Dirty { slot: u32, file: Arc<dyn DiskFile>, end: u64 },
     /// Its body is zero.
     Clean { slot: u32, file: Arc<dyn DiskFile> },
     /// Its file is missing, of another size, or suspect: it is removed and made anew.
@@ -152,7 +153,7 @@ impl Slots {
         self.changed.notify_all();
     }
 
-    /// Ends [`Slots::run`].
+    /// Ends [`Slots::run`], after what is sealed is zeroed.
     pub(super) fn end(&self) {
         self.state.lock().has_ended = true;
         self.changed.notify_all();
@@ -188,10 +189,13 @@ impl Slots {
     fn next_job(&self) -> Option<(FreeSlot, SegmentNumber)> {
         let mut state = self.state.lock();
         loop {
-            if state.has_ended {
+            let dirty = state.free.iter().position(|slot| matches!(slot, FreeSlot::Dirty { .. }));
+            if state.has_ended && dirty.is_none() {
                 return None;
             }
-            let slot = if state.ready.len() >= READY_MIN {
+            let slot = if let Some(dirty) = dirty {
+                state.free.remove(dirty)
+            } else if state.ready.len() >= READY_MIN {
                 None
             } else if let Some(free) = state.free.pop_front() {
                 Some(free)
@@ -220,11 +224,11 @@ impl Slots {
         let id = slot.slot();
         let file = match slot {
             FreeSlot::Clean { file, .. } => file,
-            FreeSlot::Dirty { file, .. } => {
+            FreeSlot::Dirty { file, end, .. } => {
                 // First of all the old groups are declared void: were the body zeroed first and the power cut, groups would be
                 // missing in the middle, which is what damage looks like.
                 self.write_header(file.as_ref(), SegmentState::Released, number, salt)?;
-                self.write_zeros(file.as_ref())?;
+                self.write_zeros(file.as_ref(), end.min(self.segment_bytes))?;
                 file
             }
             FreeSlot::Remake { slot } => {
@@ -235,7 +239,7 @@ impl Slots {
                 }
                 let file = self.disk.create(&path, self.segment_bytes)?;
                 // Written once, so that a commit changes no metadata of the file system.
-                self.write_zeros(file.as_ref())?;
+                self.write_zeros(file.as_ref(), self.segment_bytes)?;
                 self.disk.sync_folder(&self.folder)?;
                 file
             }
@@ -263,11 +267,12 @@ impl Slots {
         file.sync()
     }
 
-    fn write_zeros(&self, file: &dyn DiskFile) -> io::Result<()> {
+    /// Zeroes the body up to `end`.
+    fn write_zeros(&self, file: &dyn DiskFile, end: u64) -> io::Result<()> {
         let zeros = vec![0; ZEROS_BYTES];
         let mut offset = BLOCK_BYTES as u64;
-        while offset < self.segment_bytes {
-            let bytes = (self.segment_bytes - offset).min(ZEROS_BYTES as u64);
+        while offset < end {
+            let bytes = (end - offset).min(ZEROS_BYTES as u64);
             file.write_at(&zeros[..bytes as usize], offset)?;
             offset += bytes;
         }
