@@ -20,9 +20,9 @@ build: setup ## The program alone
 test: build .venv/installed ## Formatter, lints, structure, every test; the last line counts the tests
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- --deny warnings
-	cargo xtask tidy
+	target/debug/xtask tidy
 	cargo test --workspace --no-fail-fast 2>&1 | tee target/test.log || true
-	cargo xtask count target/test.log
+	target/debug/xtask count target/test.log
 
 lint: setup ## Formatter, lints and structure
 	cargo fmt --all --check
