@@ -21,8 +21,8 @@ test: build .venv/installed ## Formatter, lints, structure, every test; the last
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- --deny warnings
 	target/debug/xtask tidy
-	cargo test --workspace --no-fail-fast 2>&1 | tee target/test.log || true
-	target/debug/xtask count target/test.log
+	set +e; cargo test --workspace --no-fail-fast 2>&1 | tee target/test.log; failed=$${PIPESTATUS[0]}; \
+	  target/debug/xtask count target/test.log && exit "$$failed"
 
 lint: setup ## Formatter, lints and structure
 	cargo fmt --all --check

@@ -82,8 +82,8 @@ pub(super) struct Front {
     /// The disk fails or the journal's room is used up.
     is_blocked: bool,
     is_closed: bool,
-    /// Somebody was refused and will wait for room.
-    has_refused: bool,
+    /// Somebody waits for room, or was refused and is about to.
+    is_awaited: bool,
 }
 
 impl Front {
@@ -103,7 +103,7 @@ impl Front {
             unacked_bytes: 0,
             is_blocked: false,
             is_closed: false,
-            has_refused: false,
+            is_awaited: false,
         }
     }
 
@@ -124,7 +124,7 @@ impl Front {
             return Err(AppendRefused::Stale);
         }
         if self.is_blocked || self.unacked_bytes + bytes > self.limits.unacked_bytes_max() {
-            self.has_refused = true;
+            self.is_awaited = true;
             return Err(AppendRefused::Paused);
         }
         let received_at = self.hour_of_group(frame.received_at);
@@ -165,6 +165,12 @@ impl Front {
         !self.is_closed && (self.is_blocked || self.unacked_bytes > self.limits.unacked_bytes_max() / 2)
     }
 
+    /// Whether there is something to wait for; who waits is then told of its end, also one who was never refused.
+    pub(super) fn awaits_room(&mut self) -> bool {
+        self.is_awaited = self.is_awaited || self.pauses();
+        self.pauses()
+    }
+
     pub(super) fn is_closed(&self) -> bool {
         self.is_closed
     }
@@ -198,9 +204,9 @@ impl Front {
     }
 
     fn tell_room(&mut self) -> bool {
-        let tell = self.has_refused && !self.pauses();
+        let tell = self.is_awaited && !self.pauses();
         if tell {
-            self.has_refused = false;
+            self.is_awaited = false;
         }
         tell
     }

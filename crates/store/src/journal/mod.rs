@@ -178,7 +178,7 @@ impl Journal {
             let mut notified = std::pin::pin!(notified);
             // Registered before the look, so that no notification falls between.
             notified.as_mut().enable();
-            if !self.shared.front.lock().pauses() {
+            if !self.shared.front.lock().awaits_room() {
                 return;
             }
             notified.await;
