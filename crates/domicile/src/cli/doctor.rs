@@ -55,7 +55,7 @@ impl Doctor {
                     ("fail", text)
                 }
             };
-            println!("{word:<5} {name:<12} {text}");
+            say!("{word:<5} {name:<12} {text}");
         };
         let center = match Center::open(&folder, world) {
             Ok(center) => center,

@@ -32,11 +32,11 @@ impl Init {
             NewCenter { country: self.country, center: self.center, site: self.site, hosts: self.hosts };
         let center = Center::create(&folder, &new, world)?;
         let dir = folder.display();
-        println!("Center {} of {} lies in {dir}.", center.genesis.center(), center.genesis.country());
-        println!(
+        say!("Center {} of {} lies in {dir}.", center.genesis.center(), center.genesis.country());
+        say!(
             "Settings: {dir}/domicile.toml. Keys: {dir}/keys and {dir}/pki; keep a copy of both in a safe place."
         );
-        println!("Next:\n  domicile vehicle import FILE.csv --dir {dir}\n  domicile serve --dir {dir}");
+        say!("Next:\n  domicile vehicle import FILE.csv --dir {dir}\n  domicile serve --dir {dir}");
         Ok(())
     }
 }

@@ -1,5 +1,11 @@
 //! The command line: a file a noun, each with its arguments and a `run`.
 
+/// Prints a line for whoever called the command. When nobody reads any more (`| head`), the command is done.
+macro_rules! say {
+    () => { $crate::cli::say(format_args!("")) };
+    ($($line:tt)*) => { $crate::cli::say(format_args!($($line)*)) };
+}
+
 mod bench;
 mod client;
 mod decode;
@@ -14,6 +20,7 @@ mod sim;
 mod status;
 mod vehicle;
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -92,6 +99,15 @@ pub(crate) fn main(world: &World) -> ExitCode {
             eprintln!("domicile: {error:#}");
             exit_code(&error)
         }
+    }
+}
+
+/// What `say!` does.
+fn say(line: std::fmt::Arguments<'_>) {
+    match writeln!(std::io::stdout().lock(), "{line}") {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
+        // There is nowhere left to complain to; the command's work is not undone by it.
+        _ => {}
     }
 }
 

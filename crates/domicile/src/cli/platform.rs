@@ -56,7 +56,7 @@ impl Platforms {
                     client
                         .command(&format!("/api/platforms/{}/revoke", part(&name)), &Reason { why })
                         .await?;
-                    println!("revoked; it can't log in any more");
+                    say!("revoked; it can't log in any more");
                     Ok(())
                 }
             }
@@ -74,9 +74,9 @@ async fn add(name: String, password_stdin: bool, folder: &Folder, world: &World)
     };
     let mut client = Client::open(&folder.path(world), world).await?;
     client.command("/api/platforms", &NewPlatform { name, password: password.clone() }).await?;
-    println!("registered");
+    say!("registered");
     if !password_stdin {
-        println!("password: {password}\nIt is not kept anywhere in this form: write it down now.");
+        say!("password: {password}\nIt is not kept anywhere in this form: write it down now.");
     }
     Ok(())
 }
@@ -93,7 +93,7 @@ async fn list(format: Format, folder: &Folder, world: &World) -> anyhow::Result<
     let mut client = Client::open(&folder.path(world), world).await?;
     let platforms: Vec<PlatformView> = client.get("/api/platforms").await?;
     if format == Format::Json {
-        println!("{}", serde_json::to_string_pretty(&platforms)?);
+        say!("{}", serde_json::to_string_pretty(&platforms)?);
         return Ok(());
     }
     for platform in platforms {
@@ -101,7 +101,7 @@ async fn list(format: Format, folder: &Folder, world: &World) -> anyhow::Result<
             Some(revoked) => format!("revoked at {}: {}", revoked.at, revoked.why),
             None => "active".to_owned(),
         };
-        println!("{:<12}  since {}  {state}", platform.name, platform.added_at);
+        say!("{:<12}  since {}  {state}", platform.name, platform.added_at);
     }
     Ok(())
 }

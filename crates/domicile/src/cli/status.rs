@@ -28,12 +28,12 @@ impl Status {
     async fn show(&self, client: &mut Client, world: &World) -> anyhow::Result<()> {
         let first: StatusView = client.get("/status").await?;
         if self.format == Format::Json {
-            println!("{}", serde_json::to_string_pretty(&first)?);
+            say!("{}", serde_json::to_string_pretty(&first)?);
             return Ok(());
         }
         print_center(&first);
         let Some(before) = &first.live else {
-            println!("running     no; start it: domicile serve");
+            say!("running     no; start it: domicile serve");
             print_tables(&first);
             return Ok(());
         };
@@ -50,23 +50,20 @@ impl Status {
 }
 
 fn print_center(view: &StatusView) {
-    println!("{} of {} (Domicile {})  {}", view.center, view.country, view.version, view.time);
-    println!(
-        "vehicles    {} registered, {} of them revoked",
-        view.vehicles_registered, view.vehicles_revoked
-    );
+    say!("{} of {} (Domicile {})  {}", view.center, view.country, view.version, view.time);
+    say!("vehicles    {} registered, {} of them revoked", view.vehicles_registered, view.vehicles_revoked);
 }
 
 fn print_live(before: &LiveView, live: &LiveView, seconds: f64) {
-    println!("running     since {}", live.started_at);
-    println!("connected   {} vehicles over {} connections", live.vehicles, live.connections);
-    println!("\nprotocol   connections   frames/s   acks/s   KiB/s   ack p50   p99      listening");
+    say!("running     since {}", live.started_at);
+    say!("connected   {} vehicles over {} connections", live.vehicles, live.connections);
+    say!("\nprotocol   connections   frames/s   acks/s   KiB/s   ack p50   p99      listening");
     for protocol in &live.protocols {
         let earlier = before.protocols.iter().find(|earlier| earlier.protocol == protocol.protocol);
         let rate = |count: fn(&ProtocolView) -> u64| {
             count(protocol).saturating_sub(earlier.map_or(0, count)) as f64 / seconds
         };
-        println!(
+        say!(
             "{:<10} {:>11} {:>10.1} {:>8.1} {:>7.1} {:>6.1} ms {:>4.1} ms  {}",
             protocol.protocol,
             protocol.connections,
@@ -79,7 +76,7 @@ fn print_live(before: &LiveView, live: &LiveView, seconds: f64) {
         );
     }
     let journal = &live.journal;
-    println!(
+    say!(
         "\njournal     {}, {:.1} of {:.1} MiB, flush p50 {:.1} ms, p99 {:.1} ms",
         journal.state,
         journal.bytes as f64 / 1_048_576.0,
@@ -87,12 +84,14 @@ fn print_live(before: &LiveView, live: &LiveView, seconds: f64) {
         journal.flush_ms_p50,
         journal.flush_ms_p99
     );
-    println!(
+    say!(
         "store       {}, {} batches sealed, {} waiting",
-        live.store.state, live.store.batches, live.store.waiting
+        live.store.state,
+        live.store.batches,
+        live.store.waiting
     );
     for refused in live.refused.iter().filter(|refused| refused.count > 0) {
-        println!("refused     {} × {}", refused.count, refused.code);
+        say!("refused     {} × {}", refused.count, refused.code);
     }
 }
 
@@ -100,9 +99,9 @@ fn print_tables(view: &StatusView) {
     if view.tables.is_empty() {
         return;
     }
-    println!("\ntable        rows in files   files        MiB   newest rows   duplicates dropped");
+    say!("\ntable        rows in files   files        MiB   newest rows   duplicates dropped");
     for table in &view.tables {
-        println!(
+        say!(
             "{:<12} {:>13} {:>7} {:>10.1} {:>13} {:>20}",
             table.table,
             table.rows,

@@ -146,7 +146,7 @@ impl Add {
         let mut client = Client::open(&folder, world).await?;
         let added: AddedView = client.post("/api/vehicles", &details).await?;
         let what = if added.restored { "restored" } else { "registered" };
-        println!("{what}; in the tables it is {}", added.vehicle.id);
+        say!("{what}; in the tables it is {}", added.vehicle.id);
         Ok(())
     }
 }
@@ -156,9 +156,9 @@ impl Import {
         let bytes = std::fs::read(&self.file).with_context(|| self.file.display().to_string())?;
         let mut client = Client::open(&self.folder.path(world), world).await?;
         let view: ImportView = client.upload("/api/vehicles/import", bytes).await?;
-        println!("{} new, {} changed, {} as they were", view.added, view.changed, view.unchanged);
+        say!("{} new, {} changed, {} as they were", view.added, view.changed, view.unchanged);
         if view.revoked > 0 {
-            println!("{} are revoked and stay so; `domicile vehicle add VIN` restores one", view.revoked);
+            say!("{} are revoked and stay so; `domicile vehicle add VIN` restores one", view.revoked);
         }
         Ok(())
     }
@@ -175,11 +175,11 @@ impl List {
             after = format!("?after={}", last.vin);
             match self.format {
                 Format::Json => all.extend(page),
-                Format::Table => page.iter().for_each(|vehicle| println!("{}", line(vehicle))),
+                Format::Table => page.iter().for_each(|vehicle| say!("{}", line(vehicle))),
             }
         }
         if self.format == Format::Json {
-            println!("{}", serde_json::to_string_pretty(&all)?);
+            say!("{}", serde_json::to_string_pretty(&all)?);
         }
         Ok(())
     }
@@ -198,13 +198,13 @@ impl Show {
             let host = self.host.map(|host| format!("?host={}", part(&host))).unwrap_or_default();
             let mut client = Client::open(&folder, world).await?;
             let config: Value = client.get(&format!("{address}/telemetry-config{host}")).await?;
-            println!("{}", serde_json::to_string_pretty(&config)?);
+            say!("{}", serde_json::to_string_pretty(&config)?);
             return Ok(());
         }
         let show = async |client: &mut Client| client.get::<ShowView>(&address).await;
         let view = Client::with_tables(&folder, world, show).await?;
         match self.format {
-            Format::Json => println!("{}", serde_json::to_string_pretty(&view)?),
+            Format::Json => say!("{}", serde_json::to_string_pretty(&view)?),
             Format::Table => print_vehicle(&view),
         }
         Ok(())
@@ -214,39 +214,43 @@ impl Show {
 fn print_vehicle(view: &ShowView) {
     match &view.vehicle {
         Some(vehicle) => print_registered(vehicle),
-        None => println!("Not in the registry. If it belongs here: domicile vehicle add VIN"),
+        None => say!("Not in the registry. If it belongs here: domicile vehicle add VIN"),
     }
     match &view.connection {
-        Some(now) => println!(
+        Some(now) => say!(
             "connected   since {} over {} from {} ({}), identity: {}",
-            now.since, now.protocol, now.peer, now.connection, now.assurance
+            now.since,
+            now.protocol,
+            now.peer,
+            now.connection,
+            now.assurance
         ),
-        None => println!("connected   no"),
+        None => say!("connected   no"),
     }
     if view.diary.is_empty() {
-        println!("\nNobody with this VIN has tried to connect, as far as this center remembers.");
+        say!("\nNobody with this VIN has tried to connect, as far as this center remembers.");
         return;
     }
-    println!("\nConnection diary (UTC):");
+    say!("\nConnection diary (UTC):");
     for entry in &view.diary {
-        println!("  {}  {:<12}  {:<20}  {}", entry.time, entry.kind, entry.code, entry.detail);
+        say!("  {}  {:<12}  {:<20}  {}", entry.time, entry.kind, entry.code, entry.detail);
         if let Some(refusal) = policy::Refusal::from_code(&entry.code).filter(|_| entry.kind == "refused") {
-            println!("      {refusal}");
+            say!("      {refusal}");
         }
     }
 }
 
 fn print_registered(vehicle: &VehicleView) {
-    println!("VIN         {}", vehicle.vin);
-    println!("id          {}", vehicle.id);
-    println!("sold in     {}{}", vehicle.country, on(vehicle.sold_at.as_deref()));
-    println!("model       {} {}", vehicle.maker, vehicle.model);
-    println!("ICCID       {}", vehicle.iccid.as_deref().unwrap_or("not known"));
-    println!("public key  {}", if vehicle.has_public_key { "registered" } else { "none" });
-    println!("registered  {}", vehicle.added_at);
+    say!("VIN         {}", vehicle.vin);
+    say!("id          {}", vehicle.id);
+    say!("sold in     {}{}", vehicle.country, on(vehicle.sold_at.as_deref()));
+    say!("model       {} {}", vehicle.maker, vehicle.model);
+    say!("ICCID       {}", vehicle.iccid.as_deref().unwrap_or("not known"));
+    say!("public key  {}", if vehicle.has_public_key { "registered" } else { "none" });
+    say!("registered  {}", vehicle.added_at);
     match &vehicle.revoked {
-        Some(revoked) => println!("state       revoked at {}: {}", revoked.at, revoked.why),
-        None => println!("state       {}", vehicle.state),
+        Some(revoked) => say!("state       revoked at {}: {}", revoked.at, revoked.why),
+        None => say!("state       {}", vehicle.state),
     }
 }
 
@@ -270,12 +274,7 @@ impl Cert {
         write_new(key, issued.key.as_bytes(), 0o600)?;
         write_new(certificate, issued.certificate.as_bytes(), 0o644)?;
         write_same(&self.out.join("server-ca.pem"), &issued.server_ca)?;
-        println!(
-            "{}, {} and {}",
-            certificate.display(),
-            key.display(),
-            self.out.join("server-ca.pem").display()
-        );
+        say!("{}, {} and {}", certificate.display(), key.display(), self.out.join("server-ca.pem").display());
         Ok(())
     }
 }
@@ -293,7 +292,7 @@ impl Revoke {
         let mut client = Client::open(&self.folder.path(world), world).await?;
         let address = format!("/api/vehicles/{}/revoke", part(&self.vehicle));
         client.command(&address, &Reason { why: self.why }).await?;
-        println!("revoked; nothing of it is stored from now on");
+        say!("revoked; nothing of it is stored from now on");
         Ok(())
     }
 }
