@@ -31,7 +31,7 @@ pub use journal::{
 };
 pub use keyring::{DataKey, Identity, Keyring, open_small, seal_small};
 pub use objects::{Created, DurableFolder, Objects, Version};
-pub use paths::{BatchName, Names};
+pub use paths::{BatchName, Names, ObjectKind};
 pub use register::Register;
 pub use sealer::{SealState, SealedBatch};
 pub use settings::{Ack, JournalSettings, Settings};
