@@ -16,7 +16,7 @@ use crate::paths::{LOCK_FILE, journal_folder};
 use crate::sealer::SealTarget;
 use crate::{
     Ack, Batch, BatchName, Disk, Error, Identity, Journal, JournalSettings, Keyring, Names, Objects,
-    Register, SealedBatch, Settings, batch,
+    Register, Release, SealedBatch, Settings, batch,
 };
 
 /// What the store takes from the outside world.
@@ -30,8 +30,9 @@ pub struct World {
     pub disk: Arc<dyn Disk>,
 }
 
-/// Called on the sealing thread with each batch once it lies durably in the store, in order. It must not block for long.
-pub type OnSealed = Box<dyn Fn(&SealedBatch) + Send>;
+/// Called on the sealing thread with each batch once it lies durably in the store, in order, together with the right to free its
+/// segment. It must not block for long.
+pub type OnSealed = Box<dyn Fn(SealedBatch, Release) + Send>;
 
 /// A center's durable state.
 pub struct Store {

@@ -130,6 +130,13 @@ impl Objects {
         }
     }
 
+    /// The names of the folders at the top of the store.
+    pub fn folders(&self) -> Result<Vec<Path>, Error> {
+        let listed =
+            wait(self.store.list_with_delimiter(None)).map_err(Error::objects("listing the store"))?;
+        Ok(listed.common_prefixes)
+    }
+
     /// All objects under a folder, sorted by name.
     pub fn list(&self, folder: &Path) -> Result<Vec<ObjectMeta>, Error> {
         let mut found: Vec<ObjectMeta> = wait(self.store.list(Some(folder)).try_collect())
