@@ -8,10 +8,11 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use model::{Protocol, UtcMicros, VehicleId, Vin};
-use policy::RegistryVersion;
+use policy::{RegistryVersion, Rules};
 use store::{Health, Journal};
 
 use crate::api::Live;
+use crate::bookkeeping::Bookkeeper;
 use crate::api::status::{CountView, JournalView, LiveView, ProtocolView, StoreView};
 use crate::api::vehicles::{ConnectionView, DiaryLine};
 use crate::ingress::connections::Nudge;
@@ -25,6 +26,9 @@ pub(crate) struct View {
     pub(crate) gate: Arc<Gate>,
     pub(crate) journal: Journal,
     pub(crate) metrics: Arc<Metrics>,
+    /// What admission is decided by, as it stands now.
+    pub(crate) rules: Box<dyn Fn() -> Rules + Send + Sync>,
+    pub(crate) books: Arc<Bookkeeper>,
     pub(crate) listening: Vec<(&'static str, SocketAddr)>,
     pub(crate) started_at: UtcMicros,
     pub(crate) bytes_max: u64,
@@ -33,6 +37,11 @@ pub(crate) struct View {
 impl Live for View {
     fn registry_changed(&self, version: RegistryVersion) {
         self.journal.raise_barrier(version);
+        self.gate.connections.nudge_all(Nudge::Recheck);
+    }
+
+    fn pack_changed(&self) {
+        self.gate.decide_by((self.rules)());
         self.gate.connections.nudge_all(Nudge::Recheck);
     }
 

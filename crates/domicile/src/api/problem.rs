@@ -21,6 +21,11 @@ impl Problem {
         Self::new(StatusCode::BAD_REQUEST, "invalid", detail)
     }
 
+    /// Nobody knows who asks.
+    pub(crate) fn unauthorized(detail: impl ToString) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", detail)
+    }
+
     /// A rule refuses it.
     pub(crate) fn refused(detail: impl ToString) -> Self {
         Self::new(StatusCode::FORBIDDEN, "refused", detail)
