@@ -57,6 +57,13 @@ impl Objects {
         Ok(Self { store: Arc::clone(&folder) as Arc<dyn ObjectStore>, folder: Some(folder) })
     }
 
+    /// The objects in a local folder, to be read only: nothing is made there, also not where the folder is missing.
+    pub fn read_only(folder: &FilePath) -> Result<Self, Error> {
+        let opened = object_store::local::LocalFileSystem::new_with_prefix(folder);
+        let store = opened.map_err(Error::objects(format!("opening the store {}", folder.display())))?;
+        Ok(Self { store: Arc::new(store), folder: None })
+    }
+
     /// The objects of any other store.
     pub fn new(store: Arc<dyn ObjectStore>) -> Self {
         Self { store, folder: None }
