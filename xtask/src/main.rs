@@ -6,6 +6,7 @@
 //! * `count FILE` adds up what `cargo test` printed.
 
 mod count;
+mod exit;
 mod scan;
 mod show;
 mod tidy;

@@ -36,6 +36,7 @@ pub(crate) fn run(root: &Path) -> anyhow::Result<()> {
         text_rules(root, file, &mut breaches)?;
     }
     verify_lists_every_demonstration(root, &mut breaches)?;
+    crate::exit::run(root, &files, &mut breaches)?;
     for breach in &breaches {
         eprintln!("tidy: {breach}");
     }

@@ -7,6 +7,7 @@ mod api;
 mod assemble;
 mod center;
 mod cli;
+mod egress;
 mod ingress;
 mod live;
 mod observe;

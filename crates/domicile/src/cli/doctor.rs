@@ -2,17 +2,27 @@
 
 use std::fs::OpenOptions;
 use std::io::Write;
-use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use model::{Clock, UtcMicros};
 
 use super::Folder;
+use super::client::converse;
+use super::egress::located;
 use crate::center::Center;
+use crate::egress::Declared;
+use crate::egress::confine::{Confinement, Report};
+use crate::egress::declared::{Destination, Host, Url};
+use crate::egress::dial::Dialer;
+use crate::egress::http::Client;
+use crate::egress::nft::Located;
 use crate::pki;
+use crate::settings::listen_address;
 use crate::world::World;
 
 /// What the flush measurement writes at once: about a busy group of the journal.
@@ -31,6 +41,12 @@ const FILES_BESIDE: u64 = 512;
 pub(crate) struct Doctor {
     #[command(flatten)]
     folder: Folder,
+    /// Look at what this center may connect to, and nothing else: the declared list, where it leads, what the kernel holds
+    #[arg(long)]
+    egress: bool,
+    /// With --egress: open a connection to each destination and close it
+    #[arg(long, requires = "egress")]
+    probe: bool,
 }
 
 /// What a look found.
@@ -64,6 +80,12 @@ impl Doctor {
                 anyhow::bail!("1 thing must be put right");
             }
         };
+        if self.egress {
+            for (name, finding) in egress(&center, self.probe) {
+                tell(name, finding);
+            }
+            return verdict(failed);
+        }
         tell("folder", permissions(&folder));
         tell("clock", clock(&center, world));
         tell("disk", disk(&center, &*world.clock));
@@ -84,11 +106,17 @@ impl Doctor {
             tell(name, port(address, is_running));
         }
         tell("files", open_files(settings.limits.connections_max as u64));
-        match failed {
-            0 => Ok(()),
-            1 => anyhow::bail!("1 thing must be put right"),
-            more => anyhow::bail!("{more} things must be put right"),
-        }
+        tell("egress", declared(&center));
+        tell("confinement", confinement(&center));
+        verdict(failed)
+    }
+}
+
+fn verdict(failed: usize) -> anyhow::Result<()> {
+    match failed {
+        0 => Ok(()),
+        1 => anyhow::bail!("1 thing must be put right"),
+        more => anyhow::bail!("{more} things must be put right"),
     }
 }
 
@@ -232,8 +260,9 @@ fn port(address: &str, is_running: bool) -> Finding {
     if address.is_empty() {
         return Good("turned off".to_owned());
     }
-    let Some(resolved) = address.to_socket_addrs().ok().and_then(|mut found| found.next()) else {
-        return Fail(format!("{address} is no address and port, such as 0.0.0.0:4443"));
+    let resolved = match listen_address(address) {
+        Ok(resolved) => resolved,
+        Err(problem) => return Fail(problem),
     };
     if is_running {
         let mut own = resolved;
@@ -243,7 +272,9 @@ fn port(address: &str, is_running: bool) -> Finding {
                 own.port(),
             );
         }
-        return match TcpStream::connect_timeout(&own, CONNECT_TIME_MAX) {
+        #[expect(clippy::disallowed_methods, reason = "an address that this machine listens on itself")]
+        let answer = TcpStream::connect_timeout(&own, CONNECT_TIME_MAX);
+        return match answer {
             Ok(_) => Good(format!("{address} answers")),
             Err(error) => Fail(format!("{address} does not answer: {error}; the center's log says why")),
         };
@@ -253,6 +284,92 @@ fn port(address: &str, is_running: bool) -> Finding {
         Err(error) => {
             Fail(format!("{address} can't be listened on: {error}; end what has it, or set another"))
         }
+    }
+}
+
+/// The list of destinations in one line.
+fn declared(center: &Center) -> Finding {
+    match Declared::of(&center.settings, center.genesis.country()) {
+        Err(error) => Fail(error.to_string()),
+        Ok(declared) => match declared.destinations().len() {
+            0 => Good("nothing is declared: this center opens no connection to anywhere".to_owned()),
+            count => {
+                Good(format!("{count} destinations are declared; `domicile doctor --egress` looks at each"))
+            }
+        },
+    }
+}
+
+/// Everything about the way out: each destination, and what the kernel holds.
+fn egress(center: &Center, is_probe: bool) -> Vec<(&'static str, Finding)> {
+    let mut findings = vec![("egress", declared(center))];
+    match located(center) {
+        // The first finding has said it.
+        Err(_) => return findings,
+        Ok(located) => {
+            for located in located {
+                let purpose = located.destination.purpose().as_str();
+                let finding = destination(located, center, is_probe);
+                findings.push((purpose, finding));
+            }
+        }
+    }
+    findings.push(("confinement", confinement(center)));
+    findings
+}
+
+fn destination(located: Located, center: &Center, is_probe: bool) -> Finding {
+    let (to, country) = (located.destination.to_string(), located.destination.country());
+    let addresses = match located.addresses {
+        Err(error) => return Fail(error.to_string()),
+        Ok(addresses) => addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+    };
+    let text = format!("{to} in {country} is {addresses}");
+    if is_probe && let Err(error) = probe(&located.destination, center) {
+        return Fail(format!("{text}; {error}"));
+    }
+    let text = if is_probe { format!("{text}, and answers") } else { text };
+    if located.destination.networks().is_empty() && matches!(located.destination.host(), Host::Name(_)) {
+        return Warn(format!("{text}; it may be anywhere that its name servers say: declare its networks"));
+    }
+    Good(text)
+}
+
+/// Opens a connection and closes it; with TLS where a witness's URL has it.
+fn probe(destination: &Arc<Destination>, center: &Center) -> anyhow::Result<()> {
+    let dialer = Arc::new(Dialer::new());
+    let urls = center.settings.ledger.witnesses.iter().filter_map(|witness| Url::parse(&witness.url).ok());
+    let mut urls = urls.filter(|url| url.leads_to(destination));
+    converse(async {
+        match urls.next() {
+            Some(url) => {
+                let client = Client::new(dialer, center.settings.ca_file(&center.folder).as_deref())?;
+                Ok(client.probe(destination, &url).await?)
+            }
+            None => Ok(dialer.connect(destination).await.map(drop)?),
+        }
+    })
+}
+
+/// What the kernel of this machine would hold a serving center to, tried on a thread of its own.
+fn confinement(center: &Center) -> Finding {
+    if !center.settings.egress.confine {
+        return Warn(Report::OFF.to_string());
+    }
+    let Ok(declared) = Declared::of(&center.settings, center.genesis.country()) else {
+        return Fail("what is declared in egress.allow must be put right first".to_owned());
+    };
+    let confinement = Confinement::of(center, &declared);
+    let ports = |ports: &[u16]| match ports {
+        [] => "none".to_owned(),
+        ports => ports.iter().map(u16::to_string).collect::<Vec<_>>().join(" "),
+    };
+    let (listens, connects) = confinement.ports();
+    let text = format!("listens on {}, connects to {}", ports(listens), ports(connects));
+    match confinement.rehearse() {
+        Err(error) => Fail(error.to_string()),
+        Ok(report) if report.is_full() => Good(format!("{report}; {text}")),
+        Ok(report) => Warn(report.to_string()),
     }
 }
 

@@ -120,6 +120,7 @@ impl Server {
             if let Some(status) = self.child.try_wait()? {
                 bail!("`domicile serve` ended ({status}); its last words:\n{}", self.last_words());
             }
+            #[expect(clippy::disallowed_methods, reason = "whether the center that was started here listens")]
             let listens = |port: u16| TcpStream::connect(loopback(port)).is_ok();
             if listens(self.options.ports.tesla) && listens(self.options.ports.gbt_tls) {
                 return Ok(());

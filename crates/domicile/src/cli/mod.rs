@@ -11,6 +11,7 @@ mod client;
 mod decode;
 mod demo;
 mod doctor;
+mod egress;
 mod harness;
 mod init;
 mod ledger;
@@ -47,6 +48,7 @@ enum Command {
     Serve(serve::Serve),
     Status(status::Status),
     Doctor(doctor::Doctor),
+    Egress(egress::Egress),
     Vehicle(vehicle::Vehicles),
     Platform(platform::Platforms),
     Token(token::Tokens),
@@ -127,6 +129,7 @@ fn run(command: Command, world: &World) -> anyhow::Result<()> {
         Command::Serve(serve) => serve.run(world),
         Command::Status(status) => status.run(world),
         Command::Doctor(doctor) => doctor.run(world),
+        Command::Egress(egress) => egress.run(world),
         Command::Vehicle(vehicles) => vehicles.run(world),
         Command::Platform(platforms) => platforms.run(world),
         Command::Token(tokens) => tokens.run(world),

@@ -1,7 +1,7 @@
 //! Listeners: they accept, keep the limit of connections, shake hands within a deadline, and hand over.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,6 +28,7 @@ use super::gate::{Certified, Gate, plain_address};
 use super::tls::{self, Tls};
 use super::{gbt32960, sweep, tesla};
 use crate::api::access::PeerAddress;
+use crate::settings::listen_address;
 
 /// Connections that the system may hold ready before we accept them: a fleet that reconnects at once after an outage.
 const BACKLOG: i32 = 4_096;
@@ -118,10 +119,8 @@ impl Listeners {
 }
 
 fn bind(address: &str) -> io::Result<TcpListener> {
-    let address = address
-        .to_socket_addrs()?
-        .next()
-        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "no such address"))?;
+    let address =
+        listen_address(address).map_err(|problem| io::Error::new(io::ErrorKind::InvalidInput, problem))?;
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     socket.set_reuse_address(true)?;
     if address.is_ipv6() {

@@ -8,11 +8,14 @@ mod table;
 mod tests;
 
 use std::fmt::Write;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use ipnet::IpNet;
 use serde::Deserialize;
 use toml::{Table, Value};
 
+use crate::egress::Declared;
 use table::{SECTIONS, SETTINGS, Setting};
 
 /// All settings.
@@ -23,7 +26,7 @@ pub(crate) struct Settings {
     pub(crate) journal: store::JournalSettings,
     pub(crate) tesla: Tesla,
     pub(crate) gbt32960: Gbt32960,
-    pub(crate) http: Listener,
+    pub(crate) http: Http,
     pub(crate) postgres: Listener,
     pub(crate) peer: Peer,
     pub(crate) ledger: Ledger,
@@ -107,7 +110,16 @@ pub(crate) enum Padding {
     None,
 }
 
-/// `[http]`, `[postgres]`
+/// `[http]`
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Http {
+    pub(crate) listen: String,
+    /// Checked when the settings are read: `metrics_networks` gives them.
+    metrics_from: Vec<String>,
+}
+
+/// `[postgres]`
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Listener {
@@ -138,8 +150,22 @@ pub(crate) enum WhenAlone {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Ledger {
-    pub(crate) witnesses: Vec<Value>,
+    pub(crate) witnesses: Vec<Witness>,
     pub(crate) quorum: u32,
+}
+
+/// Somebody who cosigns the ledger's checkpoints.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Witness {
+    /// What it is called in status and logs.
+    pub(crate) name: String,
+    /// Its verifier key, as it publishes it.
+    pub(crate) vkey: String,
+    /// Where it takes `add-checkpoint`.
+    pub(crate) url: String,
+    /// Where it lies.
+    pub(crate) country: String,
 }
 
 /// `[lake]`
@@ -154,7 +180,26 @@ pub(crate) struct Lake {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Egress {
-    pub(crate) allow: Vec<Value>,
+    pub(crate) allow: Vec<Allowed>,
+    /// Whether `serve` asks the kernel to hold it to its files and ports.
+    pub(crate) confine: bool,
+    /// Empty for the system's.
+    pub(crate) ca_file: String,
+}
+
+/// A destination as it is written; `egress::Declared` reads what it means.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Allowed {
+    /// `host:port`.
+    pub(crate) to: String,
+    /// `witness`, `feed`, `peer` or `object_store`.
+    pub(crate) purpose: String,
+    /// Where it lies.
+    pub(crate) country: String,
+    /// The networks that the host's addresses must lie in.
+    #[serde(default)]
+    pub(crate) networks: Vec<String>,
 }
 
 /// `[limits]`
@@ -264,13 +309,87 @@ impl Settings {
                 "store.batch_age_ms_max, limits.idle_timeout_s and limits.connections_max: more than zero",
             );
         }
+        self.check_network(origin)
+    }
+
+    /// The rules about addresses: what is listened on, who may read metrics, what may be connected to.
+    fn check_network(&self, origin: &str) -> Result<(), SettingsError> {
+        let wrong = |problem: String| SettingsError::Value { origin: origin.to_owned(), problem };
+        for (setting, listen) in self.listeners() {
+            if !listen.is_empty() {
+                listen_address(listen).map_err(|problem| wrong(format!("{setting}: {problem}")))?;
+            }
+        }
+        for text in &self.http.metrics_from {
+            network(text).map_err(|problem| wrong(format!("http.metrics_from: {problem}")))?;
+        }
+        let witnesses = &self.ledger.witnesses;
+        if let Some(twice) = witnesses
+            .iter()
+            .enumerate()
+            .find_map(|(at, witness)| witnesses[..at].iter().find(|earlier| earlier.name == witness.name))
+        {
+            let problem = format!("ledger.witnesses: two are called `{}`: name each otherwise", twice.name);
+            return Err(wrong(problem));
+        }
+        if self.ledger.quorum as usize > witnesses.len() {
+            return Err(wrong(format!(
+                "ledger.quorum: {} of {} witnesses can never have cosigned; lower it, or declare more in ledger.witnesses",
+                self.ledger.quorum,
+                witnesses.len()
+            )));
+        }
+        Declared::parse(self).map_err(|error| wrong(error.to_string()))?;
         Ok(())
+    }
+
+    /// Each listener's setting and its address; empty where it is turned off.
+    pub(crate) fn listeners(&self) -> [(&'static str, &str); 6] {
+        [
+            ("tesla.listen", &self.tesla.listen),
+            ("gbt32960.listen", &self.gbt32960.listen),
+            ("gbt32960.tls_listen", &self.gbt32960.tls_listen),
+            ("http.listen", &self.http.listen),
+            ("postgres.listen", &self.postgres.listen),
+            ("peer.listen", &self.peer.listen),
+        ]
+    }
+
+    /// Who may read `/metrics` without a token.
+    pub(crate) fn metrics_networks(&self) -> Vec<IpNet> {
+        self.http.metrics_from.iter().filter_map(|text| network(text).ok()).collect()
+    }
+
+    /// The file of the authorities that outbound TLS trusts, below `folder` where it is relative; `None` for the system's.
+    pub(crate) fn ca_file(&self, folder: &Path) -> Option<PathBuf> {
+        (!self.egress.ca_file.is_empty()).then(|| folder.join(&self.egress.ca_file))
     }
 
     /// The local store's folder, below `folder` where it is relative.
     pub(crate) fn store_folder(&self, folder: &Path) -> PathBuf {
         folder.join(self.store.url.strip_prefix("file:").unwrap_or(&self.store.url))
     }
+}
+
+/// A network, or one address as a network of its own.
+pub(crate) fn network(text: &str) -> Result<IpNet, String> {
+    let of_one = || text.parse::<IpAddr>().ok().map(IpNet::from);
+    text.parse::<IpNet>().ok().or_else(of_one).map(|network| network.trunc()).ok_or_else(|| {
+        format!("`{text}` is no network; write an address and how many bits of it are fixed, such as \"10.0.0.0/8\"")
+    })
+}
+
+/// The address of a listener. `localhost` is the one name: any other would have to be asked for on the network.
+pub(crate) fn listen_address(text: &str) -> Result<SocketAddr, String> {
+    let local = || {
+        let port = text.strip_prefix("localhost:")?.parse().ok()?;
+        Some(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port))
+    };
+    text.parse().ok().or_else(local).ok_or_else(|| {
+        format!(
+            "`{text}` is no address and port; write such as \"0.0.0.0:4443\" or \"[::]:4443\", no host name"
+        )
+    })
 }
 
 #[cfg(test)]

@@ -26,9 +26,12 @@ pub(super) const SECTIONS: &[(&str, &str)] = &[
         "SQL over the PostgreSQL protocol. Not in this release: the setting is read and has no effect.",
     ),
     ("peer", "Other centers of the country. Not in this release: the settings are read and have no effect."),
-    ("ledger", "The transparency log. Not in this release: the settings are read and have no effect."),
+    ("ledger", "The transparency log: what proves what this center stored, refused, changed and destroyed."),
     ("lake", "Decoded tables and SQL."),
-    ("egress", "Outbound connections. This release opens none, so the list has no effect."),
+    (
+        "egress",
+        "The only way out: no connection is opened, and no name resolved, but for what is declared here.",
+    ),
     ("limits", "What the center takes in at most. Past a limit it stops reading; it drops nothing."),
 ];
 
@@ -104,6 +107,12 @@ pub(super) const SETTINGS: &[Setting] = &[
         "A file (0600) of lines `VIN-or-platform = \"32 hex digits\"`; \"\" for none.",
     ),
     setting("http", "listen", "\"0.0.0.0:8700\"", "Address and port; \"\" turns the listener off."),
+    setting(
+        "http",
+        "metrics_from",
+        "[\"127.0.0.1/32\", \"::1/128\"]",
+        "Networks that may read /metrics without a token.",
+    ),
     setting("postgres", "listen", "\"127.0.0.1:5433\"", "Address and port; \"\" turns the listener off."),
     setting("peer", "listen", "\"0.0.0.0:8701\"", "Address and port; \"\" turns the listener off."),
     setting(
@@ -114,15 +123,33 @@ pub(super) const SETTINGS: &[Setting] = &[
     ),
     setting("peer", "when_alone", "\"wait\"", "When there are fewer: \"wait\" or \"degrade\"."),
     setting("peer", "replication", "2", "In how many centers each object lies in the end."),
-    setting("ledger", "witnesses", "[]", "Witnesses that cosign: { name, vkey, url, country }."),
-    setting("ledger", "quorum", "0", "How many of them must have cosigned."),
+    setting(
+        "ledger",
+        "witnesses",
+        "[]",
+        "Witnesses that cosign: { name, vkey, url, country }; each one's host and port stand in egress.allow too.",
+    ),
+    setting("ledger", "quorum", "0", "How many of them must have cosigned before a checkpoint is published."),
     setting("lake", "enabled", "true", "false: a pure gateway, which journals and seals."),
     setting("lake", "memory_bytes_max", "1073741824", "What queries and the rows not yet written may use."),
     setting(
         "egress",
         "allow",
         "[]",
-        "Addresses that may be connected to: { to = \"host:port\", purpose, country }.",
+        "What may be connected to: { to = \"host:port\", purpose = \"witness\", country = \"CN\", networks = [\"10.0.0.0/8\"] }; \
+         networks may be left out, purpose is witness, feed, peer or object_store.",
+    ),
+    setting(
+        "egress",
+        "confine",
+        "true",
+        "Let the kernel hold the serving center to its own files and ports (Landlock), as far as it can.",
+    ),
+    setting(
+        "egress",
+        "ca_file",
+        "\"\"",
+        "A PEM file of the authorities that outbound TLS trusts; \"\" for the system's.",
     ),
     setting("limits", "connections_max", "50000", "Connections at once, over all listeners."),
     setting("limits", "frame_bytes_max", "1000000", "The largest message of a vehicle."),

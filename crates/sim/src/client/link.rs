@@ -308,6 +308,10 @@ impl Link {
 }
 
 /// Opens a TCP connection, from a given source address if there is one.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a simulated vehicle connects to its center; no center runs this"
+)]
 async fn open(address: SocketAddr, source: Option<std::net::IpAddr>) -> Result<TcpStream, ClientError> {
     let Some(source) = source else { return Ok(TcpStream::connect(address).await?) };
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
