@@ -63,6 +63,27 @@ pub enum Error {
         /// Commits tried.
         tries: u32,
     },
+    /// A data file that a commit names was to be written again.
+    #[error(
+        "table {table}: a commit names file {file} already, and it is never written again; another program \
+         wrote there under this gateway's name, a folder has one serving process"
+    )]
+    FileTaken {
+        /// Which table.
+        table: &'static str,
+        /// The file's name in the table's folder.
+        file: String,
+    },
+    /// Changes of a version were asked for that the table does not have; the program's mistake.
+    #[error(
+        "the lake has no version {version} of a table {table}; ask up to what LakeWriter::versions names"
+    )]
+    NoVersion {
+        /// The table asked for.
+        table: String,
+        /// The version asked for.
+        version: i64,
+    },
     /// Rows could not be encoded: a defect of this program.
     #[error("rows of table {table} could not be encoded: {source}")]
     Encode {

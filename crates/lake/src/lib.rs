@@ -24,6 +24,7 @@ mod tail;
 mod threads;
 mod writer;
 
+pub use delta::Changes;
 pub use error::{Error, QueryError};
 pub use lake::{Lake, Parts, TableStatus};
 pub use query::Answer;

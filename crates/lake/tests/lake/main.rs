@@ -6,4 +6,5 @@ mod oracle;
 mod queries;
 mod size;
 mod together;
+mod versions;
 mod world;
