@@ -43,7 +43,7 @@ pub(crate) async fn read(
     let object = |path: &String| {
         let object = folder.clone().join(path.as_str());
         // All files of our tables lie in the table's own folder, under names that need no escaping.
-        if object.filename() == Some(path.as_str()) {
+        if !path.is_empty() && object.filename() == Some(path.as_str()) {
             Ok(object)
         } else {
             Err(damaged(format!("{path} is no name of a data file")))
