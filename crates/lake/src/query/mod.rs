@@ -7,8 +7,6 @@ mod records;
 mod table;
 mod vehicles;
 
-pub use catalog::Allowed;
-
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -41,6 +39,8 @@ use crate::source::{FrameSource, RecordSource, VehicleSource};
 use crate::tail::Tail;
 use crate::threads::Threads;
 use crate::{Error, QueryError};
+
+pub use catalog::Allowed;
 
 /// Rows as they come, with their schema known at once.
 pub struct Answer {
