@@ -29,6 +29,10 @@ const SCHEMA: &str = include_str!("schema.cedarschema");
 const TEXT_BYTES_MAX: usize = 256 << 10;
 /// More policies than this can't be overseen by a person.
 const POLICIES_MAX: usize = 500;
+/// A longer policy can't be overseen either, and Cedar's reader needs stack for it.
+const POLICY_BYTES_MAX: usize = 16 << 10;
+/// How deep brackets may lie in each other, for the same reason.
+const NESTING_MAX: usize = 32;
 /// At most so many answers are worked out ahead; in a file that names very many tokens the rest is decided when asked.
 const ANSWERS_MAX: usize = 4_000;
 /// The name that stands for all names which no policy mentions.
@@ -94,6 +98,7 @@ impl Access {
             let problem = format!("{} bytes; an access policy has at most {TEXT_BYTES_MAX}", policies.len());
             return Err(AccessError { line: 1, problem });
         }
+        check_shape(policies)?;
         let set = PolicySet::from_str(policies)
             .map_err(|errors| explain(policies, &DetailedError::from(&errors), &HashMap::new()))?;
         let ids = names_of_policies(policies, &set)?;
@@ -262,6 +267,40 @@ impl Types {
         let request = Request::new(token, action, asked_of, Context::empty(), None).ok()?;
         Some((request, Entities::from_entities(entities, None).ok()?))
     }
+}
+
+/// Refuses what is too long or nested too deep, before Cedar's reader, which recurses, is given the text.
+fn check_shape(text: &str) -> Result<(), AccessError> {
+    let (mut depth, mut start) = (0_usize, 0);
+    let (mut in_text, mut in_comment, mut escaped) = (false, false, false);
+    let bytes = text.as_bytes();
+    for (at, byte) in bytes.iter().copied().enumerate() {
+        if in_comment {
+            in_comment = byte != b'\n';
+            // A comment counts for no policy.
+            start += 1;
+        } else if in_text {
+            (in_text, escaped) = (escaped || byte != b'"', byte == b'\\' && !escaped);
+        } else {
+            match byte {
+                b'"' => in_text = true,
+                b'/' if bytes.get(at + 1) == Some(&b'/') => in_comment = true,
+                b'(' | b'[' | b'{' => depth += 1,
+                b')' | b']' | b'}' => depth = depth.saturating_sub(1),
+                b';' => start = at + 1,
+                _ => {}
+            }
+        }
+        let problem = if depth > NESTING_MAX {
+            format!("brackets in more than {NESTING_MAX} others; write several policies")
+        } else if at.saturating_sub(start) > POLICY_BYTES_MAX {
+            format!("a policy of more than {POLICY_BYTES_MAX} bytes; write several")
+        } else {
+            continue;
+        };
+        return Err(AccessError { line: line_of(text, at), problem });
+    }
+    Ok(())
 }
 
 /// Holds the policies against the schema. A policy that can never apply is refused as well: somebody meant something by it.

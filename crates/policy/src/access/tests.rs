@@ -248,6 +248,42 @@ fn every_prefix_of_the_default_policies_is_read_or_refused() {
 }
 
 #[test]
+fn nesting_and_length_are_bounded_before_the_reader_recurses() {
+    let chains = [
+        ("(", ")"),
+        ("!", ""),
+        ("-", ""),
+        ("[", "]"),
+        ("{a: ", "}"),
+        ("if true then ", " else true"),
+        ("true && ", ""),
+        ("true || ", ""),
+        ("1 == 1 + ", ""),
+        ("resource.", ""),
+        ("principal has ", ""),
+    ];
+    for (open, close) in chains {
+        for times in
+            [super::NESTING_MAX - 2, super::POLICY_BYTES_MAX / (open.len() + close.len()) - 8, 20_000]
+        {
+            let (open, close) = (open.repeat(times), close.repeat(times));
+            let text = format!("permit (principal, action, resource) when {{ {open}true{close} }};");
+            eprintln!("{} {}", open.get(..4.min(open.len())).unwrap_or(""), times);
+            // Some of these say something; what matters is that the program goes on.
+            let _ = Access::parse(&text).map(|access| access.policy_count());
+        }
+    }
+    let deep = format!("permit (principal, action, resource)\nwhen {{ {} }};", "(".repeat(40));
+    let error = Access::parse(&deep).expect_err("too deep");
+    assert!(error.line == 2 && error.problem.contains("brackets"), "{error}");
+    let long = format!("permit (principal, action, resource)\nwhen {{ {} }};", "true || ".repeat(3_000));
+    assert!(Access::parse(&long).expect_err("too long").problem.contains("bytes"));
+    // Neither comments nor texts count.
+    let text = format!("// {}\n@id(\"a\\\"(((\")\npermit (principal, action, resource);", "(".repeat(50_000));
+    assert_eq!(Access::parse(&text).map(|access| access.policy_count()), Ok(1));
+}
+
+#[test]
 fn words_read_back() {
     for role in Role::ALL {
         assert_eq!(Role::from_name(role.as_str()), Some(role));

@@ -399,6 +399,30 @@ fn every_prefix_is_refused_without_a_panic() {
 }
 
 #[test]
+fn damaged_packs_are_read_or_refused_without_a_panic() {
+    // A linear congruential generator: the same damage in every run.
+    let mut state = 20_261_124_u64;
+    let mut next = |below: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % below
+    };
+    for _ in 0..300 {
+        let mut bytes = CN.as_bytes().to_vec();
+        for _ in 0..=next(4) {
+            let at = next(bytes.len());
+            bytes[at] = b"0\"[]{}=.,#\n-xX9"[next(15)];
+        }
+        if let Err(error) = Pack::parse(&String::from_utf8_lossy(&bytes)) {
+            assert!(!error.problem.is_empty());
+        }
+    }
+    for deep in ["[", "{a=", "a.", "[["] {
+        assert!(Pack::parse(&format!("a = {}", deep.repeat(100_000))).is_err());
+        assert!(Pack::parse(&deep.repeat(100_000)).is_err());
+    }
+}
+
+#[test]
 fn a_records_values_are_checked_by_type_and_range() {
     let pack = cn();
     let sale = pack.record_schema(RecordKind::Sale);

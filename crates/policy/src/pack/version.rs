@@ -27,6 +27,12 @@ impl PackVersion {
         std::str::from_utf8(&self.name[..length]).expect("a pack's name is ASCII by construction")
     }
 
+    /// Whether a pack of this version may take the place of one of `other`: a later edition, or a pack of another name. The same
+    /// edition with another text, and an earlier one, may not.
+    pub fn replaces(&self, other: &Self) -> bool {
+        self.name != other.name || self > other
+    }
+
     /// Reads a name (`cn`) and the version as a pack states it (`2026.1`).
     pub(super) fn from_parts(name: &str, version: &str) -> Result<Self, InvalidPackVersion> {
         let starts = name.bytes().next().is_some_and(|b| b.is_ascii_lowercase());
@@ -83,6 +89,10 @@ mod tests {
         assert_eq!(version("cn-2026.1").name(), "cn");
         assert!(version("cn-2026.2") < version("cn-2026.10"));
         assert!(version("cn-2026.10") < version("cn-2027.1"));
+        assert!(version("cn-2026.2").replaces(&version("cn-2026.1")));
+        assert!(version("in-2026.1").replaces(&version("generic-2027.1")));
+        assert!(!version("cn-2026.1").replaces(&version("cn-2026.1")));
+        assert!(!version("cn-2026.9").replaces(&version("cn-2026.10")));
         for text in [
             "",
             "cn",
