@@ -11,7 +11,7 @@ What is checked. The first thing that does not hold is named with its place, and
   3 Every one of the N entries is there, each is a JSON object of version 1, and the whole tree made of them has the stated root.
   4 Every tile of the log says the same as the entries.
   5 Each older checkpoint that you kept (--seen) states the root that this log had at that size: nothing was changed or taken back.
-  6 No gateway's batches have a gap: each `stored` entry begins where the one before it ended.
+  6 No series has a gap: each batch of a gateway begins after the last frame of the one before it, each numbered object follows its number.
   7 The genesis document is signed by the country's key that stands in it, and names the key of this log.
 With --proof: an entry is in the log of a signed checkpoint (1 and 2 hold too), and --content is the object that the entry speaks of.
 The formats are c2sp.org/tlog-tiles, /signed-note, /tlog-checkpoint, /tlog-cosignature and /tlog-proof; entries: docs/formats/ledger.md.
@@ -49,7 +49,6 @@ class Key:
         self.id = sha(self.name.encode(), b"\n", self.data)[:4]
         need(parts[1] == self.id.hex(), f"the key of {self.name} was altered: its id would be {self.id.hex()}, and it says {parts[1]}")
         need(len(self.data) == 33 and self.data[0] == kind, f"the key of {self.name} is not an Ed25519 key of type {kind}")
-
     def signed(self, message, signature):
         """Asks openssl. Twelve fixed bytes before an Ed25519 public key make it the DER form that openssl reads."""
         with tempfile.TemporaryDirectory() as folder:
@@ -68,11 +67,9 @@ class Note:
         need(head and tail.endswith("\n") and all(lines), f"{where}: not a text with lines of signatures after it")
         self.where, self.text = where, head + "\n"
         self.signatures = [(line[1], unbase64(line[2], where)) for line in lines]
-
     def by(self, key):
         """The signatures that carry this key's name and id. Those of keys that we do not know say nothing to us."""
         return [blob[4:] for name, blob in self.signatures if name == key.name and blob[:4] == key.id]
-
     def check(self, key):
         names = ", ".join(f"{name}+{blob[:4].hex()}" for name, blob in self.signatures)
         need(self.by(key), f"{self.where}: not signed by {key.name}+{key.id.hex()}, but by {names}")
@@ -87,7 +84,6 @@ class Checkpoint:
         need(lines[0] == key.name, f"{where}: of the log {lines[0]!r}, and the key is that of {key.name!r}")
         self.size, self.root = int(lines[1]), unbase64(lines[2], where)
         self.note.check(key)
-
     def check_witnesses(self, vkeys, quorum):
         """A cosignature is a time (8 bytes) and a signature over that time and the text; a witness counts once."""
         witnesses, count = [Key(vkey, 4) for vkey in vkeys], 0
@@ -110,11 +106,10 @@ class Log:
     def __init__(self, base, bearer):
         self.base, self.is_url = base.rstrip("/"), base.startswith(("http://", "https://"))
         self.headers = {"Authorization": "Bearer " + Path(bearer).read_text().strip()} if bearer else {}
-        need(not bearer or re.match(r"https://|http://(127\.0\.0\.1|localhost)[:/]", base), "a token goes over https only, or to this machine")
+        need(not bearer or re.match(r"https://|http://(127\.0\.0\.1|localhost)[:/]", base), "a token goes over https, or to this machine")
         self.web = urllib.request.OpenerDirector()  # one that knows neither proxies nor redirects
         self.web.add_handler(urllib.request.HTTPHandler())
         self.web.add_handler(urllib.request.HTTPSHandler())
-
     def read(self, name):
         """The file's bytes, or None when there is no such file."""
         place = f"{self.base}/{name}"
@@ -128,7 +123,6 @@ class Log:
             raise Wrong(f"{name}: cannot be read: {error}") from None
         need(status in (200, 404) and len(data) <= FILE_BYTES_MAX, f"{name}: the answer has the status {status} and {len(data)} bytes")
         return data if status == 200 else None
-
     def piece(self, kind, index, width):
         """(name, bytes, whether it is just as wide as asked) of a bundle or tile. A partial one may be gone once the full one is there."""
         digits = str(index).zfill((len(str(index)) + 2) // 3 * 3)
@@ -139,7 +133,6 @@ class Log:
             if data is not None:
                 return name, data, name == names[0]
         raise Wrong(f"{names[0]}: missing")
-
     def entries(self, size):
         """Every entry as (place, bytes). In a bundle, each of 256 entries stands behind its length in two bytes."""
         for first in range(0, size, 256):
@@ -155,10 +148,9 @@ class Log:
 # ---- The tree (RFC 6962) ---------------------------------------------------------------------------------------------------------
 
 class Tree:
-    """Grows leaf by leaf up to a size. It keeps the complete subtrees at its right edge, and holds each node of a tile against the log's."""
+    """Grows leaf by leaf up to a size. It keeps the complete subtrees at its right edge, and holds what stands in tiles against them."""
     def __init__(self, log, size):
         self.log, self.at_end, self.size, self.edge, self.tile, self.tiles = log, size, 0, [], {}, 0
-
     def add(self, where, entry):
         """Two complete subtrees of a height become one of the next. The nodes of each eighth height stand in tiles."""
         node, height, count = sha(b"\0", entry), 0, self.size
@@ -169,7 +161,6 @@ class Tree:
                 self.compare(height // 8, node, where)
         self.edge.append(node)
         self.size += 1
-
     def compare(self, level, node, where):
         index, at = divmod(self.size // 256 ** level, 256)
         if at == 0:
@@ -179,7 +170,6 @@ class Tree:
             self.tiles += 1
         name, data, _ = self.tile[level]
         need(data[32 * at:32 * at + 32] == node, f"{name}: hash {at} differs from {where}" + (" and those before it" if level else ""))
-
     def root(self):
         node = self.edge[-1]
         for left in self.edge[-2::-1]:
@@ -201,22 +191,27 @@ def root_of_path(node, index, size, path):
 class Entries:
     def __init__(self):
         self.kinds, self.times, self.series = collections.Counter(), [], {}
-
     def add(self, where, data):
         need(data.startswith(b'{"v":1,"kind":"') and len(data) <= ENTRY_BYTES_MAX, f"{where} is not an entry of version 1: {data[:60]!r}")
         try:
             entry = json.loads(data.decode())
-        except ValueError:
+        except (ValueError, RecursionError):
             raise Wrong(f"{where} is not JSON") from None
         at = str(entry.get("at"))
         need(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\dZ", at), f"{where} has the time {at!r}")
         self.kinds[entry["kind"]] += 1
         self.times = [min(self.times + [at]), max(self.times + [at])]
-        if entry["kind"] in ("stored", "adopted") and "gateway" in entry:
-            name, first, last = entry["gateway"], entry["first"], entry["last"]
-            begun, before, count = self.series.get(name, (first, first - 1, 0))
-            need(before + 1 == first <= last, f"{where} holds {first} to {last} of {name}, and the one before it ended at {before}")
-            self.series[name] = (begun, last, count + 1)
+        entry = entry["manifest"] if isinstance(entry.get("manifest"), dict) else entry  # a list of what is destroyed
+        name, first, last = entry.get("object", entry.get("manifest")), entry.get("first"), entry.get("last")
+        if first is not None:  # a batch holds a gateway's frames from its first to its last sequence
+            name = "batch of gateway " + entry["gateway"]
+        elif name and "number" in entry:  # the other series are numbered objects in a folder each
+            name, first, last = name.split("/")[1], entry["number"], entry["number"]
+        else:
+            return
+        begun, before, count = self.series.get(name, (first, first - 1, 0))
+        need(before + 1 == first <= last, f"{where}: after {before} of the series '{name}' comes {first} (to {last})")
+        self.series[name] = (begun, last, count + 1)
 
 # ---- The three checks ------------------------------------------------------------------------------------------------------------
 
@@ -241,20 +236,22 @@ def check_log(asked, key):
              f" {seen.size} entries of this log")
     print("entries    ", ", ".join(f"{count} {kind}" for kind, count in sorted(entries.kinds.items())), "from", " to ".join(entries.times))
     for name, (first, last, count) in sorted(entries.series.items()):
-        print(f"stored      {name}: {first} to {last} without a gap, in {count} batches")
-    print(f"tree        root {base64.b64encode(checkpoint.root).decode()}; {tree.tiles} tiles and {len(stated) - 1} older checkpoints agree")
+        print(f"series      {name}: {first} to {last} without a gap, in {count} objects")
+    print(f"tree        root {base64.b64encode(tree.root()).decode()}; {tree.tiles} tiles, {len(stated) - 1} older checkpoints agree")
     if asked.genesis:
         check_genesis(*asked.genesis, key)
     if asked.keep:
         Path(asked.keep).write_bytes(data)
 
 def check_genesis(document, signature, key):
-    data = Path(document).read_bytes()
-    genesis, note = json.loads(data), Note(Path(signature).read_bytes(), signature)
-    country = Key(genesis["keys"]["country"], 1)
+    data, note = Path(document).read_bytes(), Note(Path(signature).read_bytes(), signature)
+    keys = [Key(vkey, 1) for vkey in re.findall(r'"([^"\s+]+\+[0-9a-f]{8}\+[A-Za-z0-9+/=]+)"', data.decode())]
+    country = next((other for other in keys if other.name.endswith("/country")), None)
+    need(country, f"{document}: names no key of a country")
     note.check(country)
     need(note.text == f"domicile genesis v1\n{base64.b64encode(sha(data)).decode()}\n", f"{signature}: signs another text than {document}")
-    need(Key(genesis["keys"]["log"], 1).data == key.data, f"{document}: names another key of the log than yours")
+    need(key.data in [other.data for other in keys], f"{document}: does not name your key of the log")
+    genesis = json.loads(data)
     print(f"genesis     {genesis['country']}, center {genesis['center']}, signed by {country.name}+{country.id.hex()}")
 
 def check_proof(asked, key):
