@@ -15,9 +15,12 @@ use wire::gbt32960::{Cipher, Keys, Mode, Padding};
 use wire::tesla::Issuer;
 
 use crate::api::query::Sql;
-use crate::api::{Office, Rooms, private_router, public_router, serve_socket};
+use crate::api::{Rooms, private_router, public_router, serve_socket};
 use crate::center::Center;
 use crate::cosigning::{Cosigning, CosigningError};
+use crate::egress::Declared;
+use crate::egress::declared::DeclarationError;
+use crate::egress::gauges::egress_gauges;
 use crate::ingress::connections::{Connections, Nudge};
 use crate::ingress::diary::Diary;
 use crate::ingress::gate::{self, Gate, claimed_vin, refused_certificate};
@@ -58,6 +61,8 @@ pub(crate) enum AssembleError {
     Tls(#[from] TlsError),
     #[error(transparent)]
     Listen(#[from] ListenError),
+    #[error(transparent)]
+    Egress(#[from] DeclarationError),
     #[error(transparent)]
     Cosigning(#[from] CosigningError),
     #[error("setting {setting}: {problem}")]
@@ -219,9 +224,13 @@ impl Serving {
             stop: watch::channel(false).0,
         };
         serving.listen(world, started_at)?;
+        let declared = Arc::new(Declared::of(settings, center.genesis.country())?);
+        let shown = declared.clone();
+        serving.rooms.metrics.add_gauges(move |gauges| egress_gauges(&shown, gauges));
         serving.keep_certificates(world.clock.clone());
         if !center.settings.ledger.witnesses.is_empty() {
-            let cosigning = Cosigning::new(&center, serving.rooms.books.book().ledger().clone(), world)?;
+            let ledger = serving.rooms.books.book().ledger().clone();
+            let cosigning = Cosigning::new(&center, &declared, ledger, world)?;
             tokio::spawn(cosigning.run(serving.stop.subscribe()));
         }
         Ok(serving)

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use ledger::{About, Book, Entry, Label, Ledger, Meaning, Pending, Read, Refused, SignedCheckpoint, VerifierKey, Word};
 use model::Clock;
 use parking_lot::{Condvar, Mutex};
-use store::{OnSealed, Release, SealedBatch};
+use store::{Keyring, OnSealed, Release, SealedBatch};
 
 use crate::api::OfficeError;
 use crate::observe::Metrics;
@@ -68,15 +68,6 @@ struct Waiting {
     has_changes: bool,
     /// What is called with each batch once it is entered.
     on_entered: Option<OnEntered>,
-    /// Enters that somebody privileged looked. Waits while the ledger's queue is full.
-    ///
-    /// # Errors
-    /// Where the ledger takes no entries: then nobody looks.
-    pub(crate) fn looked(&self, role: &str, what: &str) -> Result<(), ledger::Error> {
-        let read = Read { role: Word::new(role)?, what: Word::new(what)?, from: Word::new("inside")? };
-        self.book.enter(&Entry::Read(read)).map(drop)
-    }
-
     /// Why the ledger does not take what is brought; `None` while it does.
     failing: Option<String>,
     is_ending: bool,
@@ -142,13 +133,14 @@ impl Bookkeeper {
         seen: Seen,
         clock: Arc<dyn Clock>,
         metrics: Arc<Metrics>,
+        keyring: Keyring,
     ) -> std::io::Result<Self> {
         let desk = Arc::new(Desk::default());
         let now = clock.monotonic();
         let worker = Worker {
             desk: Arc::clone(&desk),
             book: book.clone(),
-            meaning: PayloadMeaning,
+            meaning: PayloadMeaning { keyring },
             clock,
             metrics,
             seen,
@@ -187,6 +179,15 @@ impl Bookkeeper {
             desk.waiting.lock().has_changes = true;
             desk.called.notify_all();
         }
+    }
+
+    /// Enters that somebody privileged looked. Waits while the ledger's queue is full.
+    ///
+    /// # Errors
+    /// Where the ledger takes no entries: then nobody looks.
+    pub(crate) fn looked(&self, role: &str, what: &str) -> Result<(), ledger::Error> {
+        let read = Read { role: word(role)?, what: word(what)?, from: Word::of("inside") };
+        self.book.enter(&Entry::Read(read)).map(drop)
     }
 
     /// Why the ledger does not take what is brought; `None` while it does.
@@ -313,12 +314,11 @@ impl Worker {
 
     fn enter_refusals(&self) -> Result<(), ledger::Error> {
         for (pack, protocol, reason, count) in self.metrics.take_refusals() {
-            let word = |text: &str| Word::new(text);
             let refused = Refused {
                 protocol: word(protocol.as_str())?,
                 reason: word(reason)?,
                 count: About::of(count),
-                pack: Label::new(&pack.to_string())?,
+                pack: label(&pack.to_string())?,
             };
             let _follows = self.book.enter(&Entry::Refused(refused))?;
         }
@@ -334,8 +334,19 @@ impl Worker {
     }
 }
 
+/// A word of this program for an entry.
+fn word(text: &str) -> Result<Word, ledger::Error> {
+    text.parse().map_err(|rule| ledger::Error::Malformed { what: "entry", why: format!("{text}: {rule}") })
+}
+
+fn label(text: &str) -> Result<Label, ledger::Error> {
+    text.parse().map_err(|rule| ledger::Error::Malformed { what: "entry", why: format!("{text}: {rule}") })
+}
+
 /// What the ledger must know of payloads that only other rooms read.
-struct PayloadMeaning;
+struct PayloadMeaning {
+    keyring: Keyring,
+}
 
 impl Meaning for PayloadMeaning {
     fn pack_version(&self, pack: &[u8]) -> Option<String> {
@@ -344,7 +355,7 @@ impl Meaning for PayloadMeaning {
     }
 
     fn records(&self, records: &Bytes) -> Option<(Word, u64)> {
-        let (kind, rows) = registry::records_of(records)?;
-        Some((Word::new(kind.as_str()).ok()?, rows))
+        let (kind, rows) = registry::records_of(records.clone(), &self.keyring)?;
+        Some((kind.map_or("erased", registry::RecordKind::as_str).parse().ok()?, rows))
     }
 }

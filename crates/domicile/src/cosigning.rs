@@ -10,7 +10,6 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 
 use crate::center::Center;
-use crate::egress::declared::DeclarationError;
 use crate::egress::dial::Dialer;
 use crate::egress::http::HttpError;
 use crate::egress::witness::{Outcome, WitnessError, Witnesses};
@@ -32,8 +31,6 @@ pub(crate) enum CosigningError {
     #[error("setting ledger.witnesses: {name}: {problem}")]
     Key { name: String, problem: String },
     #[error(transparent)]
-    Declaration(#[from] DeclarationError),
-    #[error(transparent)]
     Http(#[from] HttpError),
 }
 
@@ -53,13 +50,16 @@ impl Cosigning {
     ///
     /// # Errors
     /// [`CosigningError`] says which setting is wrong.
-    pub(crate) fn new(center: &Center, ledger: Ledger, world: &World) -> Result<Self, CosigningError> {
+    pub(crate) fn new(
+        center: &Center,
+        declared: &Declared,
+        ledger: Ledger,
+        world: &World,
+    ) -> Result<Self, CosigningError> {
         let settings = &center.settings;
-        let declared = Declared::of(settings, center.genesis.country())?;
-        let ca_file = &settings.egress.ca_file;
-        let ca_file = (!ca_file.is_empty()).then(|| center.folder.join(ca_file));
+        let ca_file = settings.ca_file(&center.folder);
         let dialer = Arc::new(Dialer::new());
-        let witnesses = Witnesses::open(settings, &declared, dialer, ca_file.as_deref())?;
+        let witnesses = Witnesses::open(settings, declared, dialer, ca_file.as_deref())?;
         Ok(Self {
             ledger,
             witnesses,

@@ -446,7 +446,7 @@ mod tests {
     use std::time::Duration;
 
     use model::Protocol;
-use policy::PackVersion;
+
 
     use super::{Latency, Metrics};
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use store::Store;
 
+use crate::api::records::schema;
 use crate::center::Packs;
 
 /// The tables' source of raw frames: the sealed batches.
@@ -108,6 +109,69 @@ async fn blocking<T: Send + 'static>(
 pub(crate) struct Records {
     pub(crate) registry: Arc<registry::Registry>,
     pub(crate) packs: Arc<Packs>,
+}
+
+/// Records that are asked of the registry at once.
+const RECORDS_AT_ONCE: usize = 10_000;
+
+impl Records {
+    fn table(&self, kind: registry::RecordKind) -> Option<registry::RecordTable> {
+        // A pack is held against the registry's rules when it is put in force.
+        Some(schema(&self.packs.in_force().pack, kind).ok()?.table())
+    }
+}
+
+impl lake::RecordSource for Records {
+    fn tables(&self) -> Vec<lake::RecordTable> {
+        let tables = registry::RecordKind::ALL.into_iter().filter_map(|kind| self.table(kind));
+        tables.map(table_of).collect()
+    }
+
+    fn rows(
+        &self,
+        table: &str,
+        each: &mut dyn FnMut(Vec<lake::RecordValue>),
+    ) -> Result<(), lake::SourceError> {
+        let kind = registry::RecordKind::ALL.into_iter().find(|kind| kind.table() == table);
+        let Some(table) = kind.and_then(|kind| self.table(kind)) else { return Ok(()) };
+        let mut after = None;
+        loop {
+            let rows = self
+                .registry
+                .record_rows(&table, after, RECORDS_AT_ONCE)
+                .map_err(|error| lake::SourceError(error.to_string()))?;
+            let Some(last) = rows.last() else { return Ok(()) };
+            after = Some(last.place);
+            for row in rows {
+                each(row.values.into_iter().map(value_of).collect());
+            }
+        }
+    }
+}
+
+fn table_of(table: registry::RecordTable) -> lake::RecordTable {
+    let columns = table.columns.into_iter().map(|column| lake::RecordColumn {
+        name: column.name,
+        kind: match column.kind {
+            registry::FieldKind::Text | registry::FieldKind::Country => lake::RecordKind::Text,
+            registry::FieldKind::Number => lake::RecordKind::Number,
+            registry::FieldKind::Whole => lake::RecordKind::Whole,
+            registry::FieldKind::Flag => lake::RecordKind::Flag,
+            registry::FieldKind::Date => lake::RecordKind::Time,
+        },
+    });
+    lake::RecordTable { name: table.name.to_owned(), columns: columns.collect() }
+}
+
+fn value_of(value: Option<registry::FieldValue>) -> lake::RecordValue {
+    match value {
+        None => lake::RecordValue::Null,
+        Some(registry::FieldValue::Text(text)) => lake::RecordValue::Text(text),
+        Some(registry::FieldValue::Number(number)) => lake::RecordValue::Number(number),
+        Some(registry::FieldValue::Whole(whole)) => lake::RecordValue::Whole(whole),
+        Some(registry::FieldValue::Flag(flag)) => lake::RecordValue::Flag(flag),
+        Some(registry::FieldValue::Date(at)) => lake::RecordValue::Time(at),
+    }
 }
 
 fn source_error(error: store::Error) -> lake::SourceError {

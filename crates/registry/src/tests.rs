@@ -503,9 +503,9 @@ fn a_token_with_a_wrong_name_or_a_past_end_is_refused() {
     let past = registry.token_create("late", Role::Analyst, Some(center.world.clock.now()));
     assert!(matches!(past, Err(Error::Field { field: "expires", .. })));
     assert_eq!(registry.version(), RegistryVersion(0));
-    assert!("owner".parse::<Role>().is_err() && "Analyst".parse::<Role>().is_err());
+    assert!(Role::from_name("owner").is_none() && Role::from_name("Analyst").is_none());
     for role in Role::ALL {
-        assert_eq!(role.as_str().parse::<Role>(), Ok(role));
+        assert_eq!(Role::from_name(role.as_str()), Some(role));
     }
 }
 

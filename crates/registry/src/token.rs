@@ -5,14 +5,14 @@
 //! request would pay for it.
 
 use std::fmt;
-use std::str::FromStr;
 use std::sync::Arc;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use model::{Entropy, InvalidName, UtcMicros};
+use model::{Entropy, UtcMicros};
+use policy::Role;
 
 use crate::control::Change;
 use crate::registry::check_why;
@@ -29,49 +29,6 @@ const ID_LENGTH: usize = 8;
 const ID_ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
 /// Characters of a token's secret part: 32 bytes in base64url.
 const SECRET_LENGTH: usize = 43;
-
-/// What somebody works as.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Role {
-    /// Runs the center: vehicles, platforms, tokens.
-    Operator,
-    /// Asks the tables.
-    Analyst,
-    /// Answers for the data: identities, records, what leaves.
-    Officer,
-    /// Checks all of it from outside.
-    Auditor,
-}
-
-impl Role {
-    /// All roles.
-    pub const ALL: [Self; 4] = [Self::Operator, Self::Analyst, Self::Officer, Self::Auditor];
-
-    /// The word for commands, policies and control objects.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Operator => "operator",
-            Self::Analyst => "analyst",
-            Self::Officer => "officer",
-            Self::Auditor => "auditor",
-        }
-    }
-}
-
-impl fmt::Display for Role {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl FromStr for Role {
-    type Err = InvalidName;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let known = Self::ALL.into_iter().find(|role| role.as_str() == text);
-        known.ok_or(InvalidName { what: "role", rule: "operator, analyst, officer or auditor" })
-    }
-}
 
 /// A token's text: shown once, to who made it. `Debug` hides it.
 #[derive(Clone, PartialEq, Eq)]

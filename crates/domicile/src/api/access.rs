@@ -112,7 +112,7 @@ pub(super) async fn guard(State(guard): State<Guard>, mut request: Request, next
 /// Lets metrics be read from the addresses that the settings list, and else with a token.
 pub(super) async fn guard_metrics(State(guard_of): State<Guard>, request: Request, next: Next) -> Response {
     let from = request.extensions().get::<PeerAddress>().map(|peer| peer.0);
-    let listed = &guard_of.office.center.settings.http.metrics_from;
+    let listed = guard_of.office.center.settings.metrics_networks();
     if from.is_some_and(|from| listed.iter().any(|network| network.contains(&from))) {
         return next.run(request).await;
     }

@@ -44,7 +44,7 @@ async fn serve(
         return Err(Problem::not_found("no such part of a log (C2SP tlog-tiles)"));
     }
     let content = office
-        .blocking(move |office| office.log.read(&name).map_err(Problem::unavailable))
+        .blocking(move |office| office.store.read_log(&name).map_err(Problem::unavailable))
         .await?
         .ok_or_else(|| Problem::not_found("the log does not have it (yet)"))?;
     let headers = [(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, cache)];

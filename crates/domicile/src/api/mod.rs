@@ -59,7 +59,7 @@ fn router(office: Arc<Office>) -> Router {
 }
 
 /// What needs permission, by the action that is asked of the policies.
-fn guarded_routes() -> [(Action, Router<Arc<Office>>); 13] {
+fn guarded_routes() -> [(Action, Router<Arc<Office>>); 12] {
     let route = |path, methods| Router::new().route(path, methods);
     [
         (
@@ -94,7 +94,6 @@ fn guarded_routes() -> [(Action, Router<Arc<Office>>); 13] {
         (Action::PolicyRead, route("/api/policy", get(packs::show))),
         (Action::PolicyWrite, route("/api/policy", post(packs::apply))),
         (Action::LedgerRead, route("/ledger/tile/entries/{*name}", get(log::bundle))),
-        (Action::LedgerVerify, route("/api/ledger/verify", post(log::verify))),
         (Action::IdentitiesRead, route("/api/identities/{vehicle}", get(vehicles::identity))),
     ]
 }

@@ -68,6 +68,7 @@ impl Rooms {
         let metrics = Arc::new(Metrics::new());
         let books = Arc::new(open_books(&center, &store, world, &metrics)?);
         let packs = Packs::open(&center, store.objects(), books.on_recorded())?;
+        metrics.decide_by(packs.in_force().pack.version());
         let access = open_access(folder)?;
         let outside =
             registry::World { clock: Arc::clone(&world.clock), entropy: Arc::clone(&world.entropy) };
@@ -78,7 +79,7 @@ impl Rooms {
             store.names().clone(),
             store.keyring().clone(),
             outside,
-            Some(Box::new(move |_: &object_store::path::Path| told())),
+            Some(Box::new(move |_| told())),
         )?;
         // What a crash left unentered.
         books.on_recorded()();
@@ -138,7 +139,7 @@ fn open_books(
     }
     let (clock, entropy) = (Arc::clone(&world.clock), Arc::clone(&world.entropy));
     let book = Book::open(ledger, objects, names, Arc::clone(&clock), entropy)?;
-    Bookkeeper::start(book, seen, clock, metrics.clone()).map_err(OfficeError::Thread)
+    Bookkeeper::start(book, seen, clock, metrics.clone(), store.keyring().clone()).map_err(OfficeError::Thread)
 }
 
 fn open_access(folder: &Path) -> Result<Access, OfficeError> {

@@ -82,12 +82,13 @@ impl From<registry::Error> for Problem {
     fn from(error: registry::Error) -> Self {
         use registry::Error;
         match error {
-            Error::Field { .. } | Error::Import { .. } => Self::invalid(error),
+            Error::Field { .. } | Error::Import { .. } | Error::Schema { .. } => Self::invalid(error),
             Error::AlreadyRegistered { .. }
             | Error::CountryDiffers { .. }
             | Error::AlreadyRevoked { .. }
-            | Error::PlatformExists => Self::conflict(error),
-            Error::NoSuchVehicle | Error::NoSuchPlatform => Self::not_found(error),
+            | Error::PlatformExists
+            | Error::TokenExists => Self::conflict(error),
+            Error::NoSuchVehicle | Error::NoSuchPlatform | Error::NoSuchToken => Self::not_found(error),
             _ => Self::unavailable(error),
         }
     }

@@ -19,7 +19,7 @@ use store::{Created, Identity, Names, Objects};
 
 pub(crate) use genesis::Genesis;
 pub(crate) use keys::Role;
-pub(crate) use pack::{PackInForce, Packs, SignedPack};
+pub(crate) use pack::{Packs, SignedPack};
 
 use genesis::{Birth, PublicKeys};
 

@@ -17,6 +17,7 @@ use store::{Created, Names, Objects};
 
 use super::{Center, CenterError, Genesis};
 use crate::api::Problem;
+use crate::api::records::schema;
 use crate::pki::replace_file;
 
 /// The first line of what is signed.
@@ -160,10 +161,14 @@ impl Packs {
         if pack.text == self.in_force.load().text {
             return Err(Problem::conflict("this pack is in force already"));
         }
-        if pack.pack.version() == self.in_force.load().pack.version() {
-            return Err(Problem::conflict(
-                "another pack of this version is in force: decisions name the version, so give the changed pack a new one",
-            ));
+        let known = self.in_force.load().pack.version();
+        if !pack.pack.version().replaces(&known) {
+            return Err(Problem::conflict(format!(
+                "pack {known} is in force: decisions name the version, so a changed pack needs a later one"
+            )));
+        }
+        for kind in registry::RecordKind::ALL {
+            schema(&pack.pack, kind)?;
         }
         let next = *number + 1;
         let created = self.objects.create(&self.names.pack(next), pack.text.clone().into_bytes());

@@ -44,15 +44,25 @@ impl Records {
     pub(crate) fn run(self, world: &World) -> anyhow::Result<()> {
         let Verb::Import { kind, file, folder } = self.verb;
         let kind = match kind {
-            Kind::Sale => policy::RecordKind::Sale,
-            Kind::Owner => policy::RecordKind::Owner,
-            Kind::Service => policy::RecordKind::Service,
+            Kind::Sale => registry::RecordKind::Sale,
+            Kind::Owner => registry::RecordKind::Owner,
+            Kind::Service => registry::RecordKind::Service,
         };
         let bytes = std::fs::read(&file).with_context(|| file.display().to_string())?;
         converse(async {
             let mut client = Client::open(&folder.path(world), world).await?;
             let view: RecordsView = client.upload(&format!("/api/records/{}", kind.as_str()), bytes).await?;
-            say!("{} records of kind {}: import {}", view.rows, kind.as_str(), view.number);
+            match view.number {
+                Some(number) => say!("{} records of kind {}: import {number}", view.rows, kind.as_str()),
+                None => say!("the file has no records; nothing was imported"),
+            }
+            if view.closed + view.rekeyed > 0 {
+                say!(
+                    "{} earlier owners' periods ended; {} vehicles have a new data key for their new owner",
+                    view.closed,
+                    view.rekeyed
+                );
+            }
             Ok(())
         })
     }

@@ -83,11 +83,31 @@ impl Book {
         Ok(progress.done)
     }
 
+    /// Enters the packs, the registry's changes and the records that follow those entered last, without a look at anything else. For
+    /// a book that was reconciled: called whenever one of them was written.
+    pub fn enter_changes(&self, meaning: &dyn Meaning) -> Result<(), Error> {
+        let done = Reconciled { entered: 0, adopted: false, last: None };
+        let mut progress = Progress { book: self, meaning, done };
+        let names = &self.inner.names;
+        let is_there = |name: &Path| self.inner.objects.read(name).map(|found| found.is_some());
+        while is_there(&names.pack(self.pack_number() + 1))? {
+            progress.pack(self.pack_number() + 1, false)?;
+        }
+        while is_there(&names.control(self.control_number() + 1))? {
+            progress.control(self.control_number() + 1, false)?;
+        }
+        while is_there(&names.record(self.record_number() + 1))? {
+            progress.records(self.record_number() + 1, false)?;
+        }
+        Ok(())
+    }
+
     fn was_born_with_ledger(&self) -> Result<bool, Error> {
         let name = self.inner.names.genesis();
         let genesis: serde_json::Value = serde_json::from_slice(&self.content(&name)?)
             .map_err(|error| Error::corrupt(&name, format!("it is no JSON: {error}")))?;
-        Ok(genesis.get("country_vkey").is_some())
+        // One from before the ledger was signed when it was adopted, and says what it took the place of.
+        Ok(genesis.get("country_vkey").is_some() && genesis.get("adopts_sha256").is_none())
     }
 
     /// What lies in the store beyond the marks, in the order of its series.

@@ -1,5 +1,10 @@
 //! The words of access: who asks, what for, and of what.
 
+use std::fmt;
+use std::str::FromStr;
+
+use model::InvalidName;
+
 /// What somebody is at a data center.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Role {
@@ -37,6 +42,21 @@ impl Role {
     /// The role of a word as [`Role::as_str`] gives it.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|role| role.as_str() == name)
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Role {
+    type Err = InvalidName;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const INVALID: InvalidName = InvalidName { what: "role", rule: "operator, analyst, officer or auditor" };
+        Self::from_name(text).ok_or(INVALID)
     }
 }
 

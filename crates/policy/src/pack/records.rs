@@ -286,6 +286,21 @@ impl FieldSchema {
         self.identifies
     }
 
+    /// The fewest and the most characters of a text.
+    pub fn lengths(&self) -> (usize, usize) {
+        self.lengths
+    }
+
+    /// The least and the greatest number.
+    pub fn range(&self) -> (f64, f64) {
+        self.range
+    }
+
+    /// The texts that are allowed; empty for any.
+    pub fn values(&self) -> impl Iterator<Item = &str> {
+        self.values.iter().map(|value| &**value)
+    }
+
     /// Checks one value; an empty text is absent. Allocates only for an error.
     ///
     /// # Errors

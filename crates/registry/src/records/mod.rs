@@ -14,6 +14,7 @@ mod tests;
 
 pub use import::RecordsImported;
 pub(crate) use object::RecordsObject;
+pub use object::records_of;
 pub use parse::{RECORD_ROWS_MAX, RECORDS_BYTES_MAX, RecordInput};
 pub(crate) use projection::sql_schema;
 pub use schema::{Field, FieldKind, RecordKind, RecordSchema};

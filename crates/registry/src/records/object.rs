@@ -174,6 +174,26 @@ pub(crate) fn decode(
     Ok(object)
 }
 
+/// What an object of records is of, and how many rows it has; `None` where it is no object of records. The kind stands in the rows,
+/// which are sealed: it is not known where every vehicle in it was erased.
+pub fn records_of(bytes: Bytes, keyring: &Keyring) -> Option<(Option<RecordKind>, u64)> {
+    let batch = store::read("records", bytes).ok()?;
+    if batch.header().gateway != gateway() {
+        return None;
+    }
+    let mut kind = None;
+    let read = batch.for_each(keyring, |row| {
+        if kind.is_none()
+            && let Some(stored) = row.bytes.and_then(|bytes| serde_json::from_slice::<Stored>(bytes).ok())
+        {
+            kind = stored.kind.parse().ok();
+        }
+        Ok::<(), Error>(())
+    });
+    read.ok()?;
+    Some((kind, batch.frames()))
+}
+
 impl Stored {
     fn body(self) -> Option<Body> {
         let date = |text: Option<String>| text.map(|text| read_date(&text));
