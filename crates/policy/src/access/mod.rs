@@ -33,6 +33,8 @@ const POLICIES_MAX: usize = 500;
 const POLICY_BYTES_MAX: usize = 16 << 10;
 /// How deep brackets may lie in each other, for the same reason.
 const NESTING_MAX: usize = 32;
+/// How many operators a policy may have: a chain of them is nested as deep as it is long.
+const OPERATORS_MAX: usize = 200;
 /// At most so many answers are worked out ahead; in a file that names very many tokens the rest is decided when asked.
 const ANSWERS_MAX: usize = 4_000;
 /// The name that stands for all names which no policy mentions.
@@ -271,7 +273,7 @@ impl Types {
 
 /// Refuses what is too long or nested too deep, before Cedar's reader, which recurses, is given the text.
 fn check_shape(text: &str) -> Result<(), AccessError> {
-    let (mut depth, mut start) = (0_usize, 0);
+    let (mut depth, mut start, mut operators) = (0_usize, 0, 0);
     let (mut in_text, mut in_comment, mut escaped) = (false, false, false);
     let bytes = text.as_bytes();
     for (at, byte) in bytes.iter().copied().enumerate() {
@@ -287,7 +289,10 @@ fn check_shape(text: &str) -> Result<(), AccessError> {
                 b'/' if bytes.get(at + 1) == Some(&b'/') => in_comment = true,
                 b'(' | b'[' | b'{' => depth += 1,
                 b')' | b']' | b'}' => depth = depth.saturating_sub(1),
-                b';' => start = at + 1,
+                b';' => (start, operators) = (at + 1, 0),
+                b'i' if bytes[at..].starts_with(b"if") => operators += 1,
+                b'&' | b'|' if bytes.get(at + 1) == Some(&byte) => operators += 1,
+                b'+' | b'-' | b'*' | b'!' | b'.' | b'<' | b'>' => operators += 1,
                 _ => {}
             }
         }
@@ -295,6 +300,8 @@ fn check_shape(text: &str) -> Result<(), AccessError> {
             format!("brackets in more than {NESTING_MAX} others; write several policies")
         } else if at.saturating_sub(start) > POLICY_BYTES_MAX {
             format!("a policy of more than {POLICY_BYTES_MAX} bytes; write several")
+        } else if operators > OPERATORS_MAX {
+            format!("a policy with more than {OPERATORS_MAX} operators; write several")
         } else {
             continue;
         };

@@ -268,7 +268,6 @@ fn nesting_and_length_are_bounded_before_the_reader_recurses() {
         {
             let (open, close) = (open.repeat(times), close.repeat(times));
             let text = format!("permit (principal, action, resource) when {{ {open}true{close} }};");
-            eprintln!("{} {}", open.get(..4.min(open.len())).unwrap_or(""), times);
             // Some of these say something; what matters is that the program goes on.
             let _ = Access::parse(&text).map(|access| access.policy_count());
         }
@@ -276,7 +275,10 @@ fn nesting_and_length_are_bounded_before_the_reader_recurses() {
     let deep = format!("permit (principal, action, resource)\nwhen {{ {} }};", "(".repeat(40));
     let error = Access::parse(&deep).expect_err("too deep");
     assert!(error.line == 2 && error.problem.contains("brackets"), "{error}");
-    let long = format!("permit (principal, action, resource)\nwhen {{ {} }};", "true || ".repeat(3_000));
+    let chain = format!("permit (principal, action, resource)\nwhen {{ {}true }};", "true || ".repeat(201));
+    assert!(Access::parse(&chain).expect_err("a long chain").problem.contains("operators"));
+    let names = "Token::\"a token's long name\", ".repeat(700);
+    let long = format!("permit (principal, action, resource)\nwhen {{ [{names}].contains(principal) }};");
     assert!(Access::parse(&long).expect_err("too long").problem.contains("bytes"));
     // Neither comments nor texts count.
     let text = format!("// {}\n@id(\"a\\\"(((\")\npermit (principal, action, resource);", "(".repeat(50_000));
