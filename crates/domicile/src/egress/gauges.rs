@@ -37,3 +37,25 @@ pub(crate) fn egress_gauges(declared: &Declared, gauges: &mut Gauges<'_, '_>) ->
         &each(Traffic::bytes_received),
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::egress_gauges;
+    use crate::egress::Declared;
+    use crate::observe::Metrics;
+    use crate::settings::Settings;
+
+    #[test]
+    fn metrics_name_purposes_and_no_address() {
+        let list =
+            "[egress]\nallow = [{ to = \"w.example.cn:443\", purpose = \"witness\", country = \"CN\" }]\n";
+        let settings = Settings::read(list, "domicile.toml", &|_| None).expect("settings");
+        let declared = Declared::parse(&settings).expect("a list");
+        let metrics = Metrics::new();
+        metrics.add_gauges(move |gauges| egress_gauges(&declared, gauges));
+        let text = metrics.text();
+        assert!(text.contains("domicile_egress_connections{purpose=\"witness\"} 0"), "{text}");
+        assert!(text.contains("domicile_egress_dns_abroad{purpose=\"object_store\"} 0"), "{text}");
+        assert!(!text.contains("example.cn"), "{text}");
+    }
+}

@@ -118,7 +118,7 @@ async fn a_witness_whose_size_is_unknown_is_asked_again_with_what_it_says() {
     let (witnesses, asked) = witness(5).await;
     let proof = |old: u64| Ok(vec![[u8::try_from(old).expect("small"); 32]]);
     let outcomes = witnesses.cosign(9, &checkpoint(9), proof).await;
-    assert_eq!(outcomes[0].lines.as_deref().expect("cosigned"), LINE);
+    assert_eq!((outcomes[0].witness.as_str(), outcomes[0].lines.as_deref().expect("cosigned")), ("w", LINE));
     let bodies = asked.lock().clone();
     assert_eq!(bodies.len(), 2);
     assert!(bodies[0].starts_with("old 0\n\n"), "{}", bodies[0]);

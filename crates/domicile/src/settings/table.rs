@@ -136,8 +136,8 @@ pub(super) const SETTINGS: &[Setting] = &[
         "egress",
         "allow",
         "[]",
-        "What may be connected to: { to = \"host:port\", purpose = \"witness\", country = \"CN\", networks = [\"10.0.0.0/8\"] }; \
-         networks may be left out, purpose is witness, feed, peer or object_store.",
+        "What may be connected to: { to = \"host:port\", purpose, country, networks = [\"10.0.0.0/8\"] }; purpose is \
+         \"witness\", \"feed\", \"peer\" or \"object_store\".",
     ),
     setting(
         "egress",

@@ -1,6 +1,6 @@
 use store::Ack;
 
-use super::{SECTIONS, SETTINGS, Settings, written};
+use super::{SECTIONS, SETTINGS, Settings, listen_address, written};
 
 fn read(text: &str) -> Result<Settings, String> {
     Settings::read(text, "domicile.toml", &|_| None).map_err(|error| error.to_string())
@@ -102,4 +102,30 @@ fn wrong_values_say_which_setting_and_what_to_write() {
         let error = read(text).expect_err("wrong");
         assert!(error.contains(part), "{text}: {error}");
     }
+}
+
+#[test]
+fn a_listener_s_address_needs_no_name_server() {
+    for good in ["0.0.0.0:4443", "[::]:4443", "localhost:0"] {
+        assert!(listen_address(good).is_ok(), "{good}");
+    }
+    for wrong in ["center.example.cn:4443", "4443", "0.0.0.0", "localhost:x"] {
+        let error = read(&format!("[tesla]\nlisten = \"{wrong}\"")).expect_err(wrong);
+        assert!(error.contains("tesla.listen: ") && error.contains("no host name"), "{error}");
+    }
+}
+
+#[test]
+fn metrics_are_for_loopback_until_somebody_says_otherwise() {
+    let networks = |text: &str| {
+        let settings = read(text).expect("settings");
+        settings.metrics_networks().iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(networks(""), ["127.0.0.1/32", "::1/128"]);
+    assert_eq!(
+        networks("[http]\nmetrics_from = [\"10.1.2.3/8\", \"10.0.0.9\"]"),
+        ["10.0.0.0/8", "10.0.0.9/32"]
+    );
+    let error = read("[http]\nmetrics_from = [\"anybody\"]").expect_err("no network");
+    assert!(error.contains("http.metrics_from: `anybody` is no network"), "{error}");
 }
