@@ -1,0 +1,1 @@
+//! Turns what happened into entries and remembers how far each series was entered.

@@ -1,0 +1,1 @@
+//! What is entered: one JSON object an entry, keys in a fixed order.

@@ -1,0 +1,1 @@
+//! Holds the store against the ledger, both ways.
