@@ -13,12 +13,11 @@ pub mod note;
 pub mod proof;
 pub mod tile;
 pub mod tree;
-pub mod witness;
 
 #[cfg(feature = "writer")]
 mod book;
 #[cfg(feature = "writer")]
-mod entry;
+pub mod entry;
 #[cfg(feature = "writer")]
 mod reader;
 #[cfg(feature = "writer")]
@@ -26,14 +25,20 @@ mod sequencer;
 #[cfg(feature = "writer")]
 mod verify;
 
+#[cfg(feature = "writer")]
+pub use book::{Book, Destruction, Meaning, Reconciled, TableVersion};
 pub use checkpoint::{Checkpoint, SignedCheckpoint};
+#[cfg(feature = "writer")]
+pub use entry::{About, Entered, Entry, Label, Read, Refused, Word};
 pub use error::{Error, Kind};
 pub use hash::Hash;
 pub use note::{Note, NoteSignature, SignatureType, SigningKey, VerifierKey};
 pub use proof::TlogProof;
-pub use tile::{Tile, TileKind};
-pub use tree::{Edge, TileReader, TreeView};
 #[cfg(feature = "writer")]
 pub use reader::{Entries, Head, LogReader, StoreTiles};
 #[cfg(feature = "writer")]
 pub use sequencer::{Ledger, Parts, Pending, Receipt, Status};
+pub use tile::{Tile, TileKind};
+pub use tree::{Edge, Growth, TileReader, TreeView};
+#[cfg(feature = "writer")]
+pub use verify::{Finding, Options, ProvedObject, Report, proof_of, verify, verify_proof_file};
