@@ -189,6 +189,13 @@ impl Iterator for Entries {
     }
 }
 
+/// Reads the object `checkpoint`.
+pub(crate) fn parse_checkpoint(bytes: &[u8], key: &VerifierKey) -> Result<SignedCheckpoint, Error> {
+    let damaged = |why: String| Error::corrupt(CHECKPOINT, why);
+    let note = std::str::from_utf8(bytes).map_err(|_| damaged("it is no text".to_owned()))?;
+    SignedCheckpoint::open(note, key).map_err(|error| damaged(error.to_string()))
+}
+
 impl LogReader {
     /// A reader of the log in `folder`; nothing is read yet.
     pub fn new(objects: Objects, folder: Path, key: VerifierKey) -> Self {
@@ -197,10 +204,8 @@ impl LogReader {
 
     /// The published checkpoint (object `checkpoint`), its log's signature verified; `None` where there is none.
     pub fn checkpoint(&self) -> Result<Option<SignedCheckpoint>, Error> {
-        let Some(bytes) = self.objects.read(&below(&self.folder, CHECKPOINT))? else { return Ok(None) };
-        let damaged = |why: String| Error::corrupt(CHECKPOINT, why);
-        let note = std::str::from_utf8(&bytes).map_err(|_| damaged("it is no text".to_owned()))?;
-        SignedCheckpoint::open(note, &self.key).map(Some).map_err(|error| damaged(error.to_string()))
+        let bytes = self.objects.read(&below(&self.folder, CHECKPOINT))?;
+        bytes.map(|bytes| parse_checkpoint(&bytes, &self.key)).transpose()
     }
 
     /// The register (object `head.json`), its checkpoint's signature verified; `None` where there is none.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use ::ledger::{VerifierKey, proof_of, verify_proof_file};
-use anyhow::{Context, bail};
+use anyhow::Context;
 
 use super::Folder;
 use super::ledger::{Subject, read};
@@ -54,12 +54,7 @@ impl Proofs {
         match self.verb {
             Verb::Show { object, out, folder } => {
                 let Subject { objects, names, log_key, .. } = Subject::of_center(&folder.path(world), world)?;
-                let Some(proof) = proof_of(&objects, &names, &log_key, &object.as_str().into())? else {
-                    bail!(
-                        "no entry under the published checkpoint names {object}; files of tables are entered by their manifest \
-                         (…/manifest/<number>.json)"
-                    );
-                };
+                let proof = proof_of(&objects, &names, &log_key, &object.as_str().into())?;
                 match out {
                     Some(path) => {
                         std::fs::write(&path, proof).with_context(|| path.display().to_string())?;
@@ -80,16 +75,16 @@ impl Proofs {
                 let witnesses = witnesses.iter().map(key).collect::<anyhow::Result<Vec<_>>>()?;
                 let content = content.map(|path| std::fs::read(&path).with_context(|| path.display().to_string()));
                 let content = content.transpose()?;
-                let proved = verify_proof_file(&read(&file)?, &log_key, content.as_deref(), &witnesses, quorum)?;
-                say!("object      {}", proved.object);
-                say!("entry       {} of {}: {}", proved.index, proved.checkpoint.size(), proved.entry);
-                for (name, time) in &proved.cosigned {
-                    say!("cosigned    {name} at {}", model::UtcMicros::from_seconds(i64::try_from(*time)?));
+                let text = read(&file)?;
+                let proved = verify_proof_file(&text, None, content.as_deref(), &log_key, &witnesses, quorum)?;
+                say!("object      {}", proved.object.as_deref().unwrap_or("not named"));
+                let entry = String::from_utf8_lossy(&proved.entry);
+                say!("entry       {} of {}: {entry}", proved.index, proved.checkpoint.size());
+                for name in &proved.cosigned_by {
+                    say!("cosigned    {name}");
                 }
-                match proved.is_content_the_same {
-                    Some(true) => say!("content     is what was entered"),
-                    Some(false) => bail!("the content is not what was entered"),
-                    None => {}
+                if proved.content_matches {
+                    say!("content     is what was entered");
                 }
                 say!("verified");
                 Ok(())

@@ -66,8 +66,9 @@ impl Book {
     pub fn finish_destruction(&self, timeout: Duration) -> Result<(), Error> {
         let mut unfinished = self.inner.unfinished.lock();
         while let Some(first) = unfinished.first_mut() {
-            if let Some(pending) = first.pending.take() {
-                pending.wait(timeout)?;
+            if let Some(pending) = &first.pending {
+                pending.wait(timeout)?.ok_or(Error::TimedOut)?;
+                first.pending = None;
             }
             for object in self.names_of(&first.destroyed)? {
                 self.inner.openings.delete_with_object(&object.path())?;

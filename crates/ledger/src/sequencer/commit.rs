@@ -10,7 +10,7 @@ use parking_lot::{Condvar, Mutex};
 use store::{Created, Objects, Version};
 
 use super::{GATHER_TIME, GROUP_ENTRIES_MAX, Parts, Shared, State};
-use crate::reader::{CHECKPOINT, Grown, HEAD, Head, LogReader, StoreTiles, below};
+use crate::reader::{CHECKPOINT, Grown, HEAD, Head, LogReader, StoreTiles, below, parse_checkpoint};
 use crate::tile::{self, LEVELS_MAX};
 use crate::tree::{Edge, Growth};
 use crate::{Checkpoint, Error, Kind, SignedCheckpoint, Tile, TileKind};
@@ -57,6 +57,8 @@ pub(super) fn open(parts: Parts) -> Result<(Arc<Shared>, Committer), Error> {
         );
         return Err(Error::corrupt(HEAD, why));
     }
+    // None published: what a quorum still lacks.
+    let published_size = published.as_ref().map_or(0, SignedCheckpoint::size);
     let state = State {
         queue: Default::default(),
         in_commit: 0,
@@ -88,7 +90,7 @@ pub(super) fn open(parts: Parts) -> Result<(Arc<Shared>, Committer), Error> {
         edge,
         bundle,
         last: None,
-        completed: left_over(head.checkpoint.size()),
+        completed: left_over(head.checkpoint.size(), published_size),
     };
     committer.write_tiles(&growth)?;
     if publish_at_once {
@@ -111,7 +113,9 @@ fn claim(
         let (head, known) = match objects.read_version(&name)? {
             Some((bytes, version)) => {
                 let head = Head::parse(&bytes, &key.verifier())?;
-                (Head { epoch: head.epoch + 1, ..head }, Some(version))
+                let epoch = head.epoch.checked_add(1);
+                let epoch = epoch.ok_or_else(|| Error::corrupt(HEAD, "no epoch can follow its own"))?;
+                (Head { epoch, ..head }, Some(version))
             }
             None => {
                 let empty = Checkpoint::new(key.name(), 0, crate::hash::empty());
@@ -135,24 +139,47 @@ fn claim(
     Err(Error::Fenced { epoch: seen })
 }
 
-/// The places completed last: a crash may have left their partial tiles.
-fn left_over(size: u64) -> BTreeSet<(TileKind, u64)> {
-    let levels = (0..LEVELS_MAX as u8).map(|level| (TileKind::Hashes(level), tile::edge_index(size, level)));
-    let places = levels.chain([(TileKind::Entries, tile::edge_index(size, 0))]);
-    places.filter_map(|(kind, edge)| Some((kind, edge.checked_sub(1)?))).collect()
+/// The places completed since the last one that the published checkpoint covers: a crash may have left their partial tiles.
+fn left_over(size: u64, published: u64) -> BTreeSet<(TileKind, u64)> {
+    let levels = (0..LEVELS_MAX as u8).map(|level| (TileKind::Hashes(level), level));
+    let kinds = levels.chain([(TileKind::Entries, 0)]);
+    let places = kinds.flat_map(|(kind, level)| {
+        let first = tile::edge_index(published, level).saturating_sub(1);
+        (first..tile::edge_index(size, level)).map(move |index| (kind, index))
+    });
+    places.collect()
+}
+
+/// Tells everybody when the thread ends, however it does.
+struct Ending(Arc<Shared>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        let mut state = self.0.state.lock();
+        if std::thread::panicking() {
+            state.failed.get_or_insert_with(|| "its thread panicked".to_owned());
+        }
+        state.has_ended = true;
+        drop(state);
+        self.0.moved.notify_all();
+    }
 }
 
 impl Committer {
     pub(super) fn run(mut self) {
+        let _ending = Ending(Arc::clone(&self.shared));
         while let Some(group) = self.next_group() {
-            if let Err(error) = self.commit(&group) {
-                tracing::error!(%error, "the ledger stops: nothing more is signed");
-                self.shared.state.lock().failed.get_or_insert(error.to_string());
-                break;
+            match self.commit(&group) {
+                Ok(()) => {}
+                // It was closed while the store did not answer.
+                Err(Error::Closed) => break,
+                Err(error) => {
+                    tracing::error!(%error, "the ledger stops: nothing more is signed");
+                    self.shared.state.lock().failed.get_or_insert(error.to_string());
+                    break;
+                }
             }
         }
-        self.shared.state.lock().has_ended = true;
-        self.shared.moved.notify_all();
     }
 
     /// Waits for entries and takes them; `None` at the end.
@@ -175,11 +202,15 @@ impl Committer {
                 continue;
             }
             let now = shared.clock.monotonic();
-            let due = self.last.map_or(now, |last| last + GATHER_TIME);
-            if now >= due || state.queue.len() >= GROUP_ENTRIES_MAX {
+            let since = self.last.and_then(|last| now.checked_sub(last));
+            let left = since.map_or(Duration::ZERO, |since| GATHER_TIME.saturating_sub(since));
+            if left.is_zero() || state.queue.len() >= GROUP_ENTRIES_MAX {
                 break;
             }
-            let _ = shared.called.wait_for(&mut state, due - now);
+            // Whatever the clock says then: one that stands still must not hold up the log.
+            if shared.called.wait_for(&mut state, left).timed_out() && !state.held && state.failed.is_none() {
+                break;
+            }
         }
         self.last = Some(shared.clock.monotonic());
         let count = state.queue.len().min(GROUP_ENTRIES_MAX);
@@ -208,17 +239,15 @@ impl Committer {
             state.commits += 1;
         }
         shared.moved.notify_all();
-        if shared.publish_at_once
-            && let Err(error) = shared.publish(checkpoint)
-        {
-            // The next commit publishes a newer one.
-            tracing::warn!(%error, "the checkpoint can't be published; it will be with the next");
+        if shared.publish_at_once {
+            self.publish_until_published(&checkpoint)?;
         }
         self.collect_partials();
         Ok(())
     }
 
     /// The commit point. An answer that was lost is looked up: the register holds the old head, the new one, or another writer's.
+    /// The new one is swapped for itself then, because only a swap that the store has confirmed is known to be durable.
     fn swap_head(&mut self, head: Bytes) -> Result<(), Error> {
         let shared = Arc::clone(&self.shared);
         let name = below(&shared.folder, HEAD);
@@ -237,11 +266,8 @@ impl Committer {
                 }
             }
             match shared.objects.read_version(&name) {
-                Ok(Some((bytes, version))) if bytes == head => {
-                    self.version = version;
-                    return Ok(());
-                }
-                Ok(Some((_, version))) if version == self.version => {}
+                Ok(Some((bytes, version))) if bytes == head => self.version = version,
+                Ok(Some((_, version))) if version == self.version => self.pause(&mut pause)?,
                 Ok(Some((bytes, _))) => {
                     let epoch = Head::parse(&bytes, &shared.key.verifier())?.epoch;
                     return Err(Error::Fenced { epoch });
@@ -251,6 +277,19 @@ impl Committer {
                     tracing::warn!(%error, "the ledger's head can't be read; trying again");
                     self.pause(&mut pause)?;
                 }
+            }
+        }
+    }
+
+    fn publish_until_published(&self, checkpoint: &SignedCheckpoint) -> Result<(), Error> {
+        let mut pause = RETRY_MIN;
+        loop {
+            match self.shared.publish(checkpoint.clone()) {
+                Err(error) if error.kind() == Kind::Unavailable => {
+                    tracing::warn!(%error, "the store does not take the ledger's checkpoint; trying again");
+                    self.pause(&mut pause)?;
+                }
+                published => return published,
             }
         }
     }
@@ -331,9 +370,10 @@ impl Committer {
     /// Waits before the next try; an error where the ledger is to end.
     fn pause(&self, pause: &mut Duration) -> Result<(), Error> {
         let mut state = self.shared.state.lock();
-        let _ = self.shared.called.wait_while_for(&mut state, |state| !state.is_closing, *pause);
+        let goes_on = |state: &mut State| state.refusal().is_none();
+        let _ = self.shared.called.wait_while_for(&mut state, goes_on, *pause);
         *pause = (*pause * 2).min(RETRY_MAX);
-        if state.is_closing { Err(Error::Closed) } else { Ok(()) }
+        state.refusal().map_or(Ok(()), Err)
     }
 }
 
@@ -353,7 +393,15 @@ impl Shared {
         let name = below(&self.folder, CHECKPOINT);
         let bytes = Bytes::from(checkpoint.note().to_owned());
         let written = match self.objects.read_version(&name)? {
-            Some((_, version)) => self.objects.replace(&name, bytes, &version)?.is_some(),
+            Some((there, version)) => {
+                // A writer that was fenced and does not know it yet must not take back what its successor published.
+                let there = parse_checkpoint(&there, &self.key.verifier())?;
+                if there.size() > checkpoint.size() {
+                    let why = format!("another writer has published one of {} entries", there.size());
+                    return Err(Error::NotPublishable { why });
+                }
+                self.objects.replace(&name, bytes, &version)?.is_some()
+            }
             None => self.objects.create(&name, bytes)? == Created::New,
         };
         if !written {

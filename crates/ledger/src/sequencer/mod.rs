@@ -11,6 +11,8 @@
 //! [`Ledger::open`] claims the log with a new epoch and runs 3 to 5 for what `head.json` holds: the same code.
 
 mod commit;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 use std::sync::Arc;

@@ -244,19 +244,19 @@ pub(super) fn check_content(
     content: &[u8],
     commitment: Commitment,
 ) -> Result<Result<(), String>, Error> {
-    let opening = store.names.opening(&Path::from(name)).expect("what was listed is the center's own");
-    let Some(text) = store.read(&opening)? else {
-        return Ok(Err(
-            "its opening is missing, so nobody can tell whether it is what was entered".to_owned()
-        ));
+    let place = store.names.opening(&Path::from(name)).expect("what was listed is the center's own");
+    let Some(text) = store.read(&place)? else {
+        let what =
+            format!("its opening {place} is missing, so nobody can tell whether it is what was entered");
+        return Ok(Err(what));
     };
     let Ok(opening) = Opening::parse(&text) else {
-        return Ok(Err(format!("its opening {opening} is damaged")));
+        return Ok(Err(format!("its opening {place} is damaged")));
     };
     if opening.commit(name, content) == commitment {
         Ok(Ok(()))
     } else {
-        Ok(Err("it, or its opening, is not what was entered".to_owned()))
+        Ok(Err(format!("it, or its opening {place}, is not what was entered")))
     }
 }
 

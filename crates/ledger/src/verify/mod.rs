@@ -119,6 +119,7 @@ pub fn verify(
     let mut report = Report::default();
     // The order matters: see the module's comment.
     let listing = Listing::read(&store, &mut report)?;
+    let log = LogListing::read(&store, &mut report)?;
     let heads = Heads::read(&store, options, &mut report)?;
     heads::check_genesis(&store, options, &mut report)?;
     let mut accounts = Accounts::new(listing);
@@ -126,15 +127,14 @@ pub fn verify(
         accounts.finish_without_log(&store, &mut report)?;
         return Ok(report);
     };
-    let log = LogListing::read(&store, &mut report)?;
     let mut walk = Walk::default();
     walk.walk_to(&store, &heads, &log, &mut accounts, &mut report)?;
     accounts.check_objects(&store, &mut report)?;
     if accounts.misses_any(&store)? {
         // The center may have destroyed them since, or put them after the list was made: the log says.
+        let log = LogListing::read(&store, &mut Report::default())?;
         let later = Heads::read(&store, options, &mut Report::default())?;
         if let Some(later) = later.filter(|later| later.size() > walk.size()) {
-            let log = LogListing::read(&store, &mut Report::default())?;
             walk.walk_to(&store, &later, &log, &mut accounts, &mut report)?;
         }
     }
