@@ -57,7 +57,7 @@ fn entering_what_is_entered_does_nothing() {
     assert_eq!(book.stored_through(&"gw".parse().expect("a name")).map(|last| last.0), Some(9));
     assert!(book.enter_genesis().expect("entered").is_none());
     assert!(book.enter_control(2).expect("entered").is_none());
-    assert!(book.enter_changes(3).expect("entered").is_none());
+    book.enter_changes(&Plain).expect("there is nothing to enter");
     assert!(book.enter_pack(1, "cn-1").expect("entered").is_none());
     assert!(book.enter_records(1, Word::of("sale"), 2).expect("entered").is_none());
     let size = book.ledger().status().size;

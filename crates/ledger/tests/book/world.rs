@@ -115,7 +115,7 @@ impl World {
         done(book.enter_pack(1, "cn-1"));
         (1..=3).for_each(|number| world.put_control(number));
         done(book.enter_control(1));
-        done(book.enter_changes(3));
+        book.enter_changes(&Plain).expect("entered");
         done(book.enter_batch(&world.put_batch(1, 5)));
         done(book.enter_table_version(&world.put_version(0, "gw-5", &[])));
         world.put(&world.names.record(1), "two sales");
