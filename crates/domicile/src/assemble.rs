@@ -15,8 +15,12 @@ use wire::gbt32960::{Cipher, Keys, Mode, Padding};
 use wire::tesla::Issuer;
 
 use crate::api::query::Sql;
-use crate::api::{Office, Rooms, private_router, public_router, serve_socket};
+use crate::api::{Rooms, private_router, public_router, serve_socket};
 use crate::center::Center;
+use crate::cosigning::{Cosigning, CosigningError};
+use crate::egress::Declared;
+use crate::egress::declared::DeclarationError;
+use crate::egress::gauges::egress_gauges;
 use crate::ingress::connections::{Connections, Nudge};
 use crate::ingress::diary::Diary;
 use crate::ingress::gate::{self, Gate, claimed_vin, refused_certificate};
@@ -24,10 +28,12 @@ use crate::ingress::listener::{ListenError, Listeners, Service};
 use crate::ingress::tls::{Clients, RefusedCertificates, Reload, Tls, TlsError, TlsFiles};
 #[cfg(feature = "lake")]
 use crate::live::table_gauges;
-use crate::live::{View, connection_gauges, journal_gauges};
+use crate::live::{View, connection_gauges, journal_gauges, ledger_gauges};
 use crate::observe::Metrics;
 #[cfg(feature = "lake")]
-use crate::pipeline::{Frames, Inbox, Parts as PipelineParts, Pipeline, Vehicles};
+use crate::pipeline::{Inbox, Parts as PipelineParts, Pipeline};
+#[cfg(feature = "lake")]
+use crate::sources::{Frames, Records, Vehicles};
 use crate::settings::{self, Settings};
 use crate::world::World;
 
@@ -55,6 +61,10 @@ pub(crate) enum AssembleError {
     Tls(#[from] TlsError),
     #[error(transparent)]
     Listen(#[from] ListenError),
+    #[error(transparent)]
+    Egress(#[from] DeclarationError),
+    #[error(transparent)]
+    Cosigning(#[from] CosigningError),
     #[error("setting {setting}: {problem}")]
     Setting { setting: &'static str, problem: String },
     #[error("the system gives no thread: {0}")]
@@ -64,7 +74,6 @@ pub(crate) enum AssembleError {
 /// Journal, sealer, pipeline and tables: what works without any listener, so also in a command that has opened the folder itself.
 pub(crate) struct Flow {
     pub(crate) journal: Journal,
-    pub(crate) metrics: Arc<Metrics>,
     #[cfg(feature = "lake")]
     lake: Option<(lake::Lake, Pipeline)>,
 }
@@ -75,28 +84,22 @@ impl Flow {
     /// # Errors
     /// What the rooms say.
     pub(crate) async fn open(rooms: &Rooms, world: &World) -> Result<Self, AssembleError> {
-        let metrics = Arc::new(Metrics::new());
         let center = rooms.center.clone();
         #[cfg(feature = "lake")]
         if center.settings.lake.enabled {
-            return Self::open_with_lake(rooms, world, metrics).await;
+            return Self::open_with_lake(rooms, world).await;
         }
         let _unused_without_tables = world;
-        let journal = open_journal(rooms, &center, Box::new(|_| ())).await?;
+        let journal = open_journal(rooms, &center).await?;
         Ok(Self {
             journal,
-            metrics,
             #[cfg(feature = "lake")]
             lake: None,
         })
     }
 
     #[cfg(feature = "lake")]
-    async fn open_with_lake(
-        rooms: &Rooms,
-        world: &World,
-        metrics: Arc<Metrics>,
-    ) -> Result<Self, AssembleError> {
+    async fn open_with_lake(rooms: &Rooms, world: &World) -> Result<Self, AssembleError> {
         let center = rooms.center.clone();
         let settings = &center.settings;
         let (tables, writer) = lake::Lake::open(lake::Parts {
@@ -108,12 +111,13 @@ impl Flow {
             clock: world.clock.clone(),
             frames: Arc::new(Frames { store: rooms.store.clone() }),
             vehicles: Arc::new(Vehicles { registry: rooms.registry.clone() }),
+            records: Arc::new(Records { registry: rooms.registry.clone(), packs: rooms.packs.clone() }),
         })
         .await?;
         let inbox = Arc::new(Inbox::default());
         let sealed = inbox.clone();
-        let on_sealed = Box::new(move |batch: &store::SealedBatch| sealed.put(batch));
-        let journal = open_journal(rooms, &center, on_sealed).await?;
+        rooms.books.tell(Box::new(move |batch: &store::SealedBatch| sealed.put(batch)));
+        let journal = open_journal(rooms, &center).await?;
         let coordinates = match settings.gbt32960.position_2016 {
             settings::Coordinates::Wgs84 => wire::gbt32960::CoordinateSystem::Wgs84,
             settings::Coordinates::Gcj02 => wire::gbt32960::CoordinateSystem::Gcj02,
@@ -124,11 +128,12 @@ impl Flow {
             gateway: center.gateway(),
             writer,
             inbox,
+            book: rooms.books.book().clone(),
             context: wire::Context::new(keys(&center)?, coordinates),
-            metrics: metrics.clone(),
+            metrics: rooms.metrics.clone(),
         })
         .map_err(AssembleError::Thread)?;
-        Ok(Self { journal, metrics, lake: Some((tables, pipeline)) })
+        Ok(Self { journal, lake: Some((tables, pipeline)) })
     }
 
     /// Who answers SQL; `None` in a pure gateway.
@@ -164,12 +169,10 @@ impl Flow {
     }
 }
 
-async fn open_journal(
-    rooms: &Rooms,
-    center: &Arc<Center>,
-    on_sealed: store::OnSealed,
-) -> Result<Journal, AssembleError> {
+/// Opens the journal; its sealed batches go to the bookkeeper.
+async fn open_journal(rooms: &Rooms, center: &Arc<Center>) -> Result<Journal, AssembleError> {
     let settings = center.settings.journal.clone();
+    let on_sealed = rooms.books.on_sealed();
     let (store, gateway) = (rooms.store.clone(), center.gateway());
     let opened = tokio::task::spawn_blocking(move || store.open_journal(&settings, &gateway, on_sealed));
     let ended = |error: tokio::task::JoinError| AssembleError::Thread(std::io::Error::other(error));
@@ -205,14 +208,10 @@ impl Serving {
             journal: flow.journal.clone(),
             registry: rooms.registry.clone(),
             clock: world.clock.clone(),
-            metrics: flow.metrics.clone(),
+            metrics: rooms.metrics.clone(),
             connections,
             diary: diary.clone(),
-            rules: Rules {
-                country: center.genesis.country(),
-                require_tls: settings.gbt32960.require_tls,
-                require_signature: settings.gbt32960.require_signature,
-            },
+            rules: rules(&rooms),
             limits: settings.limits.clone(),
             issuers: issuers(settings)?,
         }));
@@ -225,7 +224,15 @@ impl Serving {
             stop: watch::channel(false).0,
         };
         serving.listen(world, started_at)?;
+        let declared = Arc::new(Declared::of(settings, center.genesis.country())?);
+        let shown = declared.clone();
+        serving.rooms.metrics.add_gauges(move |gauges| egress_gauges(&shown, gauges));
         serving.keep_certificates(world.clock.clone());
+        if !center.settings.ledger.witnesses.is_empty() {
+            let ledger = serving.rooms.books.book().ledger().clone();
+            let cosigning = Cosigning::new(&center, &declared, ledger, world)?;
+            tokio::spawn(cosigning.run(serving.stop.subscribe()));
+        }
         Ok(serving)
     }
 
@@ -236,7 +243,7 @@ impl Serving {
 
     /// Reads all certificates anew.
     pub(crate) fn reload_certificates(&self) {
-        let (tls, metrics) = (self.tls.clone(), self.flow.metrics.clone());
+        let (tls, metrics) = (self.tls.clone(), self.rooms.metrics.clone());
         tokio::task::spawn_blocking(move || reload(&tls, &metrics, true));
     }
 
@@ -257,13 +264,14 @@ impl Serving {
         stop.send_replace(true);
         let closed = tokio::task::spawn_blocking(move || {
             let is_sealed = flow.close();
+            let is_entered = rooms.books.close();
             drop(rooms);
-            is_sealed
+            is_sealed && is_entered
         });
         match closed.await {
-            Ok(true) => tracing::info!("everything is sealed"),
+            Ok(true) => tracing::info!("everything is sealed and entered"),
             _ => tracing::warn!(
-                "not everything could be sealed; the journal keeps it, and the next start seals it"
+                "not everything could be sealed and entered; journal and store keep it, and the next start does the rest"
             ),
         }
     }
@@ -286,19 +294,15 @@ impl Serving {
         let live = Arc::new(View {
             gate: self.gate.clone(),
             journal: self.flow.journal.clone(),
-            metrics: self.flow.metrics.clone(),
+            metrics: self.rooms.metrics.clone(),
+            rules: rules_of(&self.rooms),
+            books: self.rooms.books.clone(),
             listening: self.listeners.addresses().to_vec(),
             started_at,
             bytes_max: settings.journal.bytes_max,
         });
         self.add_gauges();
-        let office = Arc::new(Office {
-            world: world.clone(),
-            center: center.clone(),
-            registry: self.rooms.registry.clone(),
-            live: Some(live),
-            sql: self.flow.sql(),
-        });
+        let office = Arc::new(self.rooms.office(world, Some(live), self.flow.sql()));
         if !settings.http.listen.is_empty() {
             let tls = self.tls(Protocol::Center, Clients::Anonymous)?;
             self.listeners.open(&settings.http.listen, Service::Http(tls, public_router(office.clone())))?;
@@ -329,7 +333,7 @@ impl Serving {
 
     /// Looks after the certificates while the program runs: changed files are read anew, and the center's own is renewed in time.
     fn keep_certificates(&self, clock: Arc<dyn Clock>) {
-        let (tls, metrics) = (self.tls.clone(), self.flow.metrics.clone());
+        let (tls, metrics) = (self.tls.clone(), self.rooms.metrics.clone());
         let (center, mut stop) = (self.rooms.center.clone(), self.stop.subscribe());
         tokio::spawn(async move {
             let mut looks = tokio::time::interval(CERTIFICATES_TIME);
@@ -359,16 +363,35 @@ impl Serving {
 
     fn add_gauges(&self) {
         let (gate, journal) = (self.gate.clone(), self.flow.journal.clone());
-        self.flow.metrics.add_gauges(move |gauges| {
+        let books = self.rooms.books.clone();
+        self.rooms.metrics.add_gauges(move |gauges| {
             connection_gauges(&gate, gauges)?;
-            journal_gauges(&journal, gauges)
+            journal_gauges(&journal, gauges)?;
+            ledger_gauges(&books, gauges)
         });
         #[cfg(feature = "lake")]
         if let Some((tables, pipeline)) = &self.flow.lake {
             let (tables, progress) = (tables.clone(), pipeline.progress.clone());
-            self.flow.metrics.add_gauges(move |gauges| table_gauges(&tables, &progress, gauges));
+            self.rooms.metrics.add_gauges(move |gauges| table_gauges(&tables, &progress, gauges));
         }
     }
+}
+
+/// What admission is decided by.
+fn rules(rooms: &Rooms) -> Rules {
+    let settings = &rooms.center.settings.gbt32960;
+    Rules {
+        country: rooms.center.genesis.country(),
+        require_tls: settings.require_tls,
+        require_signature: settings.require_signature,
+        pack: rooms.packs.in_force().pack.version(),
+    }
+}
+
+/// As [`rules`], asked anew when the country pack has changed.
+fn rules_of(rooms: &Rooms) -> Box<dyn Fn() -> Rules + Send + Sync> {
+    let (packs, first) = (rooms.packs.clone(), rules(rooms));
+    Box::new(move || Rules { pack: packs.in_force().pack.version(), ..first })
 }
 
 fn reload(tls: &[Arc<Tls>], metrics: &Metrics, is_forced: bool) {

@@ -8,11 +8,12 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use model::{Protocol, UtcMicros, VehicleId, Vin};
-use policy::RegistryVersion;
+use policy::{RegistryVersion, Rules};
 use store::{Health, Journal};
 
 use crate::api::Live;
-use crate::api::status::{CountView, JournalView, LiveView, ProtocolView, StoreView};
+use crate::bookkeeping::Bookkeeper;
+use crate::api::status::{CountView, JournalView, LedgerView, LiveView, ProtocolView, StoreView};
 use crate::api::vehicles::{ConnectionView, DiaryLine};
 use crate::ingress::connections::Nudge;
 use crate::ingress::gate::Gate;
@@ -25,6 +26,9 @@ pub(crate) struct View {
     pub(crate) gate: Arc<Gate>,
     pub(crate) journal: Journal,
     pub(crate) metrics: Arc<Metrics>,
+    /// What admission is decided by, as it stands now.
+    pub(crate) rules: Box<dyn Fn() -> Rules + Send + Sync>,
+    pub(crate) books: Arc<Bookkeeper>,
     pub(crate) listening: Vec<(&'static str, SocketAddr)>,
     pub(crate) started_at: UtcMicros,
     pub(crate) bytes_max: u64,
@@ -33,6 +37,13 @@ pub(crate) struct View {
 impl Live for View {
     fn registry_changed(&self, version: RegistryVersion) {
         self.journal.raise_barrier(version);
+        self.gate.connections.nudge_all(Nudge::Recheck);
+    }
+
+    fn pack_changed(&self) {
+        let rules = (self.rules)();
+        self.metrics.decide_by(rules.pack);
+        self.gate.decide_by(rules);
         self.gate.connections.nudge_all(Nudge::Recheck);
     }
 
@@ -88,6 +99,7 @@ impl Live for View {
                 flush_ms_p50: millis(flushes.p50),
                 flush_ms_p99: millis(flushes.p99),
             },
+            ledger: self.ledger(),
             store: StoreView {
                 state: if sealing.failing.is_some() { "failing" } else { "healthy" }.to_owned(),
                 batches: sealing.sealed,
@@ -102,6 +114,22 @@ impl Live for View {
 }
 
 impl View {
+    fn ledger(&self) -> LedgerView {
+        let status = self.books.book().ledger().status();
+        let is_failing = status.failed.is_some() || self.books.failing().is_some();
+        let state = match (is_failing, status.held) {
+            (true, _) => "failing",
+            (false, true) => "held",
+            (false, false) => "healthy",
+        };
+        LedgerView {
+            state: state.to_owned(),
+            entries: status.size,
+            published: status.published_size.unwrap_or(0),
+            waiting: status.waiting as u64,
+        }
+    }
+
     fn protocol(&self, protocol: Protocol) -> ProtocolView {
         let metrics = self.metrics.of(protocol);
         let mut connections = 0;
@@ -127,6 +155,17 @@ impl View {
 
 fn millis(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
+}
+
+/// How the ledger is, for `/metrics`.
+pub(crate) fn ledger_gauges(books: &Bookkeeper, gauges: &mut Gauges<'_, '_>) -> fmt::Result {
+    let status = books.book().ledger().status();
+    let is_failing = status.failed.is_some() || books.failing().is_some();
+    gauges.gauge("ledger_entries", "Entries in the transparency log", status.size as f64)?;
+    gauges.gauge("ledger_published", "Entries under the published checkpoint", status.published_size.unwrap_or(0) as f64)?;
+    gauges.gauge("ledger_waiting", "Entries that wait to be committed", status.waiting as f64)?;
+    gauges.gauge("ledger_held", "1 while the log waits for a cosigner before it signs", f64::from(u8::from(status.held)))?;
+    gauges.gauge("ledger_failing", "1 while the log takes no entries", f64::from(u8::from(is_failing)))
 }
 
 fn health_word(health: &Health) -> &'static str {

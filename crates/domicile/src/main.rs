@@ -5,8 +5,10 @@
 
 mod api;
 mod assemble;
+mod bookkeeping;
 mod center;
 mod cli;
+mod cosigning;
 mod egress;
 mod ingress;
 mod live;
@@ -15,6 +17,8 @@ mod observe;
 mod pipeline;
 mod pki;
 mod settings;
+#[cfg(feature = "lake")]
+mod sources;
 mod world;
 
 use std::process::ExitCode;

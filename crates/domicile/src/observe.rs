@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use model::Protocol;
+use policy::PackVersion;
 use parking_lot::Mutex;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{
@@ -70,6 +71,14 @@ pub(crate) struct ProtocolMetrics {
     pub(crate) ack_seconds: Latency,
 }
 
+/// What was refused and is not in the ledger yet. At most as many kinds as there are packs, protocols and reasons in a minute.
+#[derive(Default)]
+struct Refusals {
+    /// The pack in force; none before the center has opened its own, when nobody is refused yet.
+    pack: Option<PackVersion>,
+    counts: BTreeMap<(Option<PackVersion>, Protocol, &'static str), u64>,
+}
+
 /// All counters of the program.
 pub(crate) struct Metrics {
     registry: Mutex<Registry>,
@@ -78,6 +87,7 @@ pub(crate) struct Metrics {
     refused: Family<Labels<2>, Counter>,
     /// The same over all protocols, for the status.
     refused_by_code: Mutex<BTreeMap<&'static str, u64>>,
+    refusals: Mutex<Refusals>,
     rejected: Family<Labels<2>, Counter>,
     closed: Family<Labels<2>, Counter>,
     handshake_failures: Family<Labels<2>, Counter>,
@@ -135,6 +145,7 @@ impl Metrics {
             gbt32960,
             refused,
             refused_by_code: Mutex::default(),
+            refusals: Mutex::default(),
             rejected,
             closed,
             handshake_failures,
@@ -156,6 +167,21 @@ impl Metrics {
     pub(crate) fn refused(&self, protocol: Protocol, reason: &'static str) {
         self.refused.get_or_create(&two(protocol, reason)).inc();
         *self.refused_by_code.lock().entry(reason).or_default() += 1;
+        let mut refusals = self.refusals.lock();
+        let pack = refusals.pack;
+        *refusals.counts.entry((pack, protocol, reason)).or_default() += 1;
+    }
+
+    /// From now on refusals are by this country pack.
+    pub(crate) fn decide_by(&self, pack: PackVersion) {
+        self.refusals.lock().pack = Some(pack);
+    }
+
+    /// The refusals since the last call, for the ledger: pack, protocol, reason, how many.
+    pub(crate) fn take_refusals(&self) -> Vec<(PackVersion, Protocol, &'static str, u64)> {
+        let taken = std::mem::take(&mut self.refusals.lock().counts);
+        let entry = |((pack, protocol, reason), count): ((Option<PackVersion>, _, _), _)| Some((pack?, protocol, reason, count));
+        taken.into_iter().filter_map(entry).collect()
     }
 
     /// Refusals since the start, by reason.
@@ -420,6 +446,7 @@ mod tests {
     use std::time::Duration;
 
     use model::Protocol;
+
 
     use super::{Latency, Metrics};
 

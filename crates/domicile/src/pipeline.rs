@@ -10,7 +10,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use lake::{BatchRange, Commit, LakeWriter};
+use lake::{BatchRange, Changes, Commit, LakeWriter};
+use ledger::{Book, TableVersion};
 use model::{Event, Frame, GatewayName, Position, Reading, ReadingSink, Sequence};
 use parking_lot::Mutex;
 use store::{BatchName, Journal, SealedBatch, Store, Tail, TailError};
@@ -44,6 +45,8 @@ pub(crate) enum PipelineError {
     Lake(#[from] lake::Error),
     #[error(transparent)]
     Tail(#[from] TailError),
+    #[error(transparent)]
+    Ledger(#[from] ledger::Error),
 }
 
 /// Takes sealed batches from the sealing thread, without ever making it wait.
@@ -108,6 +111,8 @@ pub(crate) struct Parts {
     pub(crate) gateway: GatewayName,
     pub(crate) writer: LakeWriter,
     pub(crate) inbox: Arc<Inbox>,
+    /// Where table commits are entered.
+    pub(crate) book: Book,
     pub(crate) context: wire::Context,
     pub(crate) metrics: Arc<Metrics>,
 }
@@ -128,7 +133,7 @@ impl Pipeline {
     pub(crate) fn start(parts: Parts) -> std::io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let progress = Arc::new(Progress::default());
-        let Parts { store, journal, gateway, writer, inbox, context, metrics } = parts;
+        let Parts { store, journal, gateway, writer, inbox, book, context, metrics } = parts;
         let covered = writer.covered().unwrap_or(Sequence(0));
         let tail = journal.tail(Sequence(covered.0 + 1));
         let mut worker = Worker {
@@ -139,6 +144,7 @@ impl Pipeline {
             writer,
             tail,
             inbox: inbox.clone(),
+            book,
             decoder: Decoder { context, metrics, progress: progress.clone() },
             runtime: Handle::current(),
             stop: stop.clone(),
@@ -171,6 +177,7 @@ struct Worker {
     writer: LakeWriter,
     tail: Tail,
     inbox: Arc<Inbox>,
+    book: Book,
     decoder: Decoder,
     committed: watch::Receiver<Sequence>,
     runtime: Handle,
@@ -228,9 +235,28 @@ impl Worker {
                 break;
             }
         }
+        self.enter_tables()?;
         self.writer.publish();
         let decoded = self.tail.next_sequence().0.saturating_sub(1);
         self.decoder.progress.decoded.store(decoded, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Enters the versions of the tables that the ledger does not have yet: the commits just made, and those that a crash left.
+    fn enter_tables(&mut self) -> Result<(), PipelineError> {
+        // What a center from before the ledger holds is adopted first, tables included.
+        if self.book.is_new() {
+            return Ok(());
+        }
+        for (table, newest) in self.writer.versions() {
+            let entered = self.book.table_version(table);
+            for version in entered.map_or(0, |entered| entered + 1)..=newest {
+                let Changes { commit, mut added, removed } = self.writer.changes(table, version)?;
+                added.push(commit);
+                let version = TableVersion { table: table.to_owned(), version, added, removed };
+                let _follows = self.book.enter_table_version(&version)?;
+            }
+        }
         Ok(())
     }
 
@@ -399,106 +425,4 @@ impl<S: ReadingSink> ReadingSink for Counted<S> {
         self.unknown += u64::from(event.kind.starts_with("unknown_"));
         self.sink.event(event);
     }
-}
-
-/// The tables' source of raw frames: the sealed batches.
-pub(crate) struct Frames {
-    pub(crate) store: Arc<Store>,
-}
-
-impl lake::FrameSource for Frames {
-    fn batches(
-        &self,
-        from: Option<model::UtcMicros>,
-        until: Option<model::UtcMicros>,
-    ) -> futures::future::BoxFuture<'_, Result<Vec<lake::FrameBatch>, lake::SourceError>> {
-        let store = self.store.clone();
-        Box::pin(blocking(move || {
-            let names = store.batches().map_err(source_error)?;
-            let in_range =
-                |hour| from.is_none_or(|from| hour >= from) && until.is_none_or(|until| hour <= until);
-            let mut batches: Vec<lake::FrameBatch> = names
-                .iter()
-                .filter(|name| in_range(name.hour))
-                .map(|name| lake::FrameBatch { name: name.path().to_string(), hour: name.hour })
-                .collect();
-            batches.sort_by_key(|batch| batch.hour);
-            Ok(batches)
-        }))
-    }
-
-    fn read<'a>(
-        &'a self,
-        batch: &'a lake::FrameBatch,
-        with_bytes: bool,
-        each: &'a mut (dyn FnMut(lake::StoredFrame<'_>) + Send),
-    ) -> futures::future::BoxFuture<'a, Result<(), lake::SourceError>> {
-        Box::pin(async move {
-            let name = store::BatchName::parse(&batch.name.as_str().into())
-                .ok_or_else(|| lake::SourceError(format!("{} is no batch", batch.name)))?;
-            let store = self.store.clone();
-            let opened = blocking(move || store.read_batch(&name).map_err(source_error)).await?;
-            let visit = |row: store::Row<'_>| {
-                each(lake::StoredFrame {
-                    sequence: row.sequence,
-                    received_at: row.received_at,
-                    vehicle: row.vehicle,
-                    key: row.key,
-                    protocol: row.protocol,
-                    connection: row.connection,
-                    bytes: row.bytes.filter(|_| with_bytes),
-                });
-                Ok::<(), store::Error>(())
-            };
-            // On the lake's own threads, which are there for work that takes long.
-            opened.for_each(self.store.keyring(), visit).map_err(source_error)
-        })
-    }
-}
-
-/// The tables' source of vehicles: the registry.
-pub(crate) struct Vehicles {
-    pub(crate) registry: Arc<registry::Registry>,
-}
-
-/// Vehicles that are asked of the registry at once.
-const VEHICLES_AT_ONCE: usize = 10_000;
-
-impl lake::VehicleSource for Vehicles {
-    fn vehicles(&self) -> Result<Vec<lake::VehicleRow>, lake::SourceError> {
-        let mut rows = Vec::new();
-        let mut after = None;
-        loop {
-            let some = self
-                .registry
-                .list(after.as_ref(), VEHICLES_AT_ONCE)
-                .map_err(|error| lake::SourceError(error.to_string()))?;
-            let Some(last) = some.last() else { return Ok(rows) };
-            after = Some(last.vin);
-            rows.extend(some.into_iter().map(row_of));
-        }
-    }
-}
-
-fn row_of(vehicle: registry::Vehicle) -> lake::VehicleRow {
-    let state = if vehicle.revoked.is_some() { "revoked" } else { "active" };
-    lake::VehicleRow {
-        vehicle: vehicle.id,
-        country: vehicle.country,
-        maker: vehicle.maker,
-        model: vehicle.model,
-        state: state.to_owned(),
-        registered_at: vehicle.added_at,
-    }
-}
-
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, lake::SourceError> + Send + 'static,
-) -> Result<T, lake::SourceError> {
-    let ended = |_| lake::SourceError("the program ends".to_owned());
-    tokio::task::spawn_blocking(work).await.map_err(ended)?
-}
-
-fn source_error(error: store::Error) -> lake::SourceError {
-    lake::SourceError(error.to_string())
 }

@@ -5,7 +5,7 @@ use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::net::IpAddr;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use model::{UtcMicros, Vin};
 use rcgen::{
@@ -113,10 +113,7 @@ impl Issued {
     /// Puts certificate and key in the place of others: each file is the old or the new one at any time.
     pub(crate) fn replace(&self, certificate: &Path, key: &Path) -> Result<(), PkiError> {
         for (path, text, mode) in [(key, &self.key, 0o600), (certificate, &self.certificate, 0o644)] {
-            let staged = path.with_extension("new");
-            let _ = std::fs::remove_file(&staged);
-            write_new(&staged, text.as_bytes(), mode)?;
-            std::fs::rename(&staged, path).map_err(file_error(path))?;
+            replace_file(path, text.as_bytes(), mode)?;
         }
         Ok(())
     }
@@ -147,6 +144,18 @@ pub(crate) fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<(), PkiE
     })?;
     file.write_all(bytes).and_then(|()| file.sync_all()).map_err(file_error(path))?;
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(file_error(path))
+}
+
+/// Puts a file in the place of another, durably: it is the old or the new one at any time.
+pub(crate) fn replace_file(path: &Path, bytes: &[u8], mode: u32) -> Result<(), PkiError> {
+    let mut staged = path.as_os_str().to_owned();
+    staged.push(".new");
+    let staged = PathBuf::from(staged);
+    let _there_may_be_none = std::fs::remove_file(&staged);
+    write_new(&staged, bytes, mode)?;
+    std::fs::rename(&staged, path).map_err(file_error(path))?;
+    let folder = path.parent().unwrap_or(Path::new("."));
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(file_error(path))
 }
 

@@ -63,6 +63,35 @@ pub enum Error {
         /// Commits tried.
         tries: u32,
     },
+    /// A data file that a commit names was to be written again.
+    #[error(
+        "table {table}: a commit names file {file} already, and it is never written again; another program \
+         wrote there under this gateway's name, a folder has one serving process"
+    )]
+    FileTaken {
+        /// Which table.
+        table: &'static str,
+        /// The file's name in the table's folder.
+        file: String,
+    },
+    /// Changes of a version were asked for that the table does not have; the program's mistake.
+    #[error(
+        "the lake has no version {version} of a table {table}; ask up to what LakeWriter::versions names"
+    )]
+    NoVersion {
+        /// The table asked for.
+        table: String,
+        /// The version asked for.
+        version: i64,
+    },
+    /// The tables of records are not fit to be asked; the program's mistake.
+    #[error("table {table} of records: {why}; rename it where the records are declared")]
+    Records {
+        /// The declared table.
+        table: String,
+        /// What is wrong with it.
+        why: String,
+    },
     /// Rows could not be encoded: a defect of this program.
     #[error("rows of table {table} could not be encoded: {source}")]
     Encode {
@@ -86,8 +115,9 @@ pub enum QueryError {
     /// The SQL is wrong, or names what does not exist.
     #[error("the query is not understood: {0}")]
     Malformed(String),
-    /// Only questions are answered: no statement that makes, changes or copies anything.
-    #[error("only SELECT is answered here: {0}")]
+    /// Only questions are answered, no statement that makes, changes or copies anything; and only about tables
+    /// that are open to whoever asks.
+    #[error("{0}")]
     Refused(String),
     /// The query needs more memory than `[lake] memory_bytes_max` leaves it, or too many run.
     #[error("the query is too large for this center ({0}); narrow it, or raise memory_bytes_max")]

@@ -8,11 +8,11 @@ use object_store::path::Path;
 
 use crate::columns::Names;
 use crate::delta::DeltaTable;
-use crate::query::{Answer, Queries};
+use crate::query::{Allowed, Answer, Queries, Sources};
 use crate::recall::recall;
 use crate::schema::Table;
 use crate::seen::Seen;
-use crate::source::{FrameSource, VehicleSource};
+use crate::source::{FrameSource, RecordSource, VehicleSource};
 use crate::tail::Tail;
 use crate::threads::Threads;
 use crate::{Error, LakeWriter, QueryError, Settings};
@@ -35,6 +35,8 @@ pub struct Parts {
     pub frames: Arc<dyn FrameSource>,
     /// The table `vehicles`.
     pub vehicles: Arc<dyn VehicleSource>,
+    /// The tables of records, whatever it declares.
+    pub records: Arc<dyn RecordSource>,
 }
 
 /// Answers queries; cheap to clone and to share between threads.
@@ -75,7 +77,7 @@ impl Lake {
     }
 
     async fn open_here(parts: Parts, threads: Arc<Threads>) -> Result<(Self, LakeWriter), Error> {
-        let Parts { settings, store, center, gateway, signals, clock, frames, vehicles } = parts;
+        let Parts { settings, store, center, gateway, signals, clock, frames, vehicles, records } = parts;
         let folder = |table: Table| Path::from_iter([center.as_str(), "lake", table.name()]);
         let folders = Table::ALL.map(folder);
         let [signals_folder, positions_folder, events_folder] = folders.clone();
@@ -100,7 +102,7 @@ impl Lake {
             tail.clone(),
             names.clone(),
             folders,
-            (frames, vehicles),
+            Sources { frames, vehicles, records },
         )?;
         let writer = LakeWriter {
             tail: tail.clone(),
@@ -115,30 +117,31 @@ impl Lake {
         Ok((Self { queries: Arc::new(queries), tail, threads }, writer))
     }
 
-    /// Answers one SQL query over `signals`, `positions`, `events`, `frames` and `vehicles`. Anything but a
-    /// question is refused.
+    /// Answers one SQL query over `signals`, `positions`, `events`, `frames`, `vehicles` and the tables of
+    /// records. Anything but a question is refused.
     pub async fn query(&self, sql: &str) -> Result<Answer, QueryError> {
-        self.queries.clone().answer(&self.threads, sql).await
+        self.query_as(sql, &Allowed::default()).await
+    }
+
+    /// Answers one SQL query of somebody who may read some tables only. A query that names another, in whatever
+    /// part, is refused; listings leave it out.
+    pub async fn query_as(&self, sql: &str, allowed: &Allowed) -> Result<Answer, QueryError> {
+        self.queries.clone().answer(&self.threads, sql, allowed).await
     }
 
     /// How the three tables stand.
     pub fn status(&self) -> Vec<TableStatus> {
         let state = self.tail.state.lock();
-        let open = |table: Table, slab: &crate::rows::Slab| match table {
-            Table::Signals => slab.signals.time.len(),
-            Table::Positions => slab.positions.len(),
-            Table::Events => slab.events.len(),
-        };
         let stand = |table: Table| {
             let snapshot = &state.snapshots[table.index()];
-            let tail: usize = state.slabs(table).map(|slab| open(table, slab)).sum();
+            let tail: usize = state.slabs(table).map(|slab| slab.rows_of(table)).sum();
             TableStatus {
                 table: table.name(),
                 version: snapshot.version,
                 files: snapshot.files.len() as u64,
                 rows: snapshot.rows(),
                 bytes: snapshot.bytes(),
-                tail_rows: (tail + open(table, &state.open)) as u64,
+                tail_rows: (tail + state.open.rows_of(table)) as u64,
                 duplicates: state.duplicates[table.index()],
             }
         };

@@ -24,9 +24,13 @@ mod tail;
 mod threads;
 mod writer;
 
+pub use delta::Changes;
 pub use error::{Error, QueryError};
 pub use lake::{Lake, Parts, TableStatus};
-pub use query::Answer;
+pub use query::{Allowed, Answer};
 pub use settings::Settings;
-pub use source::{FrameBatch, FrameSource, SourceError, StoredFrame, VehicleRow, VehicleSource};
+pub use source::{
+    FrameBatch, FrameSource, NoRecords, RecordColumn, RecordKind, RecordSource, RecordTable, RecordValue,
+    SourceError, StoredFrame, VehicleRow, VehicleSource,
+};
 pub use writer::{BatchRange, BatchSink, Commit, FrameSink, LakeWriter};

@@ -3,6 +3,8 @@
 
 use model::{Event, Position, Protocol, Quality, Reading, Sequence, UtcMicros, VehicleId};
 
+use crate::schema::Table;
+
 /// What all rows of a frame share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct FrameRow {
@@ -122,6 +124,15 @@ impl Slab {
     /// Rows of all three tables.
     pub(crate) fn rows(&self) -> usize {
         self.signals.time.len() + self.positions.len() + self.events.len()
+    }
+
+    /// Rows of one table.
+    pub(crate) fn rows_of(&self, table: Table) -> usize {
+        match table {
+            Table::Signals => self.signals.time.len(),
+            Table::Positions => self.positions.len(),
+            Table::Events => self.events.len(),
+        }
     }
 
     /// Memory held, by capacity.

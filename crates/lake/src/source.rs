@@ -1,4 +1,4 @@
-//! What the lake asks of other rooms: the raw frames and the vehicles. The program wires them in.
+//! What the lake asks of other rooms: the raw frames, the vehicles and the records. The program wires them in.
 
 use futures::future::BoxFuture;
 use model::{ConnectionId, Country, KeyPeriod, Protocol, Sequence, UtcMicros, VehicleId};
@@ -70,6 +70,86 @@ pub struct VehicleRow {
     pub state: String,
     /// When it was registered.
     pub registered_at: UtcMicros,
+}
+
+/// What a column of records holds. Any may be without a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RecordKind {
+    /// A text.
+    Text,
+    /// A number with a fraction.
+    Number,
+    /// A whole number.
+    Whole,
+    /// True or false.
+    Flag,
+    /// An instant, UTC with microseconds.
+    Time,
+}
+
+/// A column of a table of records.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordColumn {
+    /// Its name: small letters, digits and underscores.
+    pub name: String,
+    /// What it holds.
+    pub kind: RecordKind,
+}
+
+/// A table of records as SQL shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordTable {
+    /// Its name: small letters, digits and underscores, and none of the lake's own tables.
+    pub name: String,
+    /// Its columns, in the order of a row's values.
+    pub columns: Vec<RecordColumn>,
+}
+
+/// One value of a record, of its column's kind.
+#[derive(Debug, Clone, PartialEq)]
+pub enum RecordValue {
+    /// None.
+    Null,
+    /// A text.
+    Text(String),
+    /// A number with a fraction.
+    Number(f64),
+    /// A whole number.
+    Whole(i64),
+    /// True or false.
+    Flag(bool),
+    /// An instant.
+    Time(UtcMicros),
+}
+
+/// Where tables such as `sales`, `owners` and `services` come from: the registry. Its methods may wait for a
+/// disk; they are called on threads that may wait.
+pub trait RecordSource: Send + Sync {
+    /// The tables, the same as long as the lake is open. Asked once, when it is opened.
+    fn tables(&self) -> Vec<RecordTable>;
+
+    /// Hands each row of a table to `each`, in any order. `each` never waits, so a lock may be held meanwhile.
+    fn rows(&self, table: &str, each: &mut dyn FnMut(Vec<RecordValue>)) -> Result<(), SourceError>;
+
+    /// About how many rows a table has, where that is known without reading them. It decides which side of a
+    /// join is held in memory, and nothing else.
+    fn count(&self, _table: &str) -> Option<u64> {
+        None
+    }
+}
+
+/// No records, for a center that keeps none.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoRecords;
+
+impl RecordSource for NoRecords {
+    fn tables(&self) -> Vec<RecordTable> {
+        Vec::new()
+    }
+
+    fn rows(&self, _table: &str, _each: &mut dyn FnMut(Vec<RecordValue>)) -> Result<(), SourceError> {
+        Ok(())
+    }
 }
 
 /// Where the table `vehicles` comes from: the registry.

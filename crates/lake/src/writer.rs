@@ -11,7 +11,7 @@ use parking_lot::MutexGuard;
 
 use crate::Error;
 use crate::columns::Names;
-use crate::delta::{DeltaTable, FileStatistics, NewFile};
+use crate::delta::{Changes, DeltaTable, FileStatistics, NewFile};
 use crate::encode::{FileEncoder, GROUP_ROWS_MAX};
 use crate::rows::{FrameRow, Slab, settled, settled_position};
 use crate::schema::Table;
@@ -65,6 +65,21 @@ impl LakeWriter {
     /// The highest sequence whose rows all three tables hold in files; frames up to it need not be replayed.
     pub fn covered(&self) -> Option<Sequence> {
         Table::ALL.map(|table| self.held(table)).into_iter().min().flatten()
+    }
+
+    /// The newest version of each table; they count up from 0 without a gap. After a step that failed they may
+    /// be as of before it, until the step is repeated.
+    pub fn versions(&self) -> [(&'static str, i64); 3] {
+        Table::ALL.map(|table| (table.name(), self.tables[table.index()].snapshot().version))
+    }
+
+    /// What a version of a table changed, read from its commit in the store. Version 0 is the table's creation,
+    /// which adds no file. A commit that is gone or says too little is [`Error::Damaged`].
+    pub fn changes(&self, table: &str, version: i64) -> Result<Changes, Error> {
+        match Table::ALL.into_iter().find(|known| known.name() == table) {
+            Some(known) => self.threads.block_on(self.tables[known.index()].changes(version)),
+            None => Err(Error::NoVersion { table: table.to_owned(), version }),
+        }
     }
 
     /// Takes the rows of one frame of the journal; they show in queries once the sink is dropped. `segment`

@@ -15,6 +15,8 @@ pub enum Protocol {
     Tesla = 1,
     /// GB/T 32960.3 of 2016 or 2025: a whole frame with start bytes and check code.
     Gbt32960 = 2,
+    /// A sales, ownership or service record that somebody imported: one JSON object. No vehicle sends these.
+    Records = 3,
 }
 
 impl Protocol {
@@ -24,6 +26,7 @@ impl Protocol {
             Self::Center => "center",
             Self::Tesla => "tesla",
             Self::Gbt32960 => "gbt32960",
+            Self::Records => "records",
         }
     }
 
@@ -33,13 +36,16 @@ impl Protocol {
             0 => Some(Self::Center),
             1 => Some(Self::Tesla),
             2 => Some(Self::Gbt32960),
+            3 => Some(Self::Records),
             _ => None,
         }
     }
 
     /// The protocol of a name as [`Protocol::as_str`] gives it.
     pub fn from_name(name: &str) -> Option<Self> {
-        [Self::Center, Self::Tesla, Self::Gbt32960].into_iter().find(|protocol| protocol.as_str() == name)
+        [Self::Center, Self::Tesla, Self::Gbt32960, Self::Records]
+            .into_iter()
+            .find(|protocol| protocol.as_str() == name)
     }
 }
 

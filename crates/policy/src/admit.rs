@@ -2,13 +2,15 @@
 
 use model::{Assurance, Country, Vin};
 
-use crate::{Admission, Refusal, RegistryVersion, VehicleFacts, VehicleState, Witness};
+use crate::{Admission, PackVersion, Refusal, RegistryVersion, VehicleFacts, VehicleState, Witness};
 
 /// What the operator has set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rules {
     /// The country of this data center; its genesis says so.
     pub country: Country,
+    /// The edition of the country pack that decisions are taken by; permits and what is noted of refusals name it.
+    pub pack: PackVersion,
     /// Whether an unencrypted connection is refused.
     pub require_tls: bool,
     /// Whether data without a verified signature is refused, where the protocol has signatures.
@@ -110,7 +112,7 @@ pub fn admit(facts: &Facts<'_>) -> Result<Admission, Refusal> {
     if facts.holder.is_some_and(|holder| assurance < holder) {
         return Err(Refusal::WeakerIdentity);
     }
-    Ok(Admission::new(vehicle.id, vehicle.key, assurance, facts.version))
+    Ok(Admission::new(vehicle.id, vehicle.key, assurance, facts.version, facts.rules.pack))
 }
 
 /// Permits the center to note its own observations of a registered vehicle, admitted or not. `version` is read before the

@@ -4,6 +4,8 @@ use std::fmt;
 
 use model::{Assurance, ConnectionId, Frame, KeyPeriod, Protocol, UtcMicros, VehicleId};
 
+use crate::PackVersion;
+
 /// Which state of the registry a decision was taken on. Grows by one with every change; the journal turns back what was decided
 /// on an older state than its last barrier, so that nothing of a revoked vehicle is stored after `revoke` has returned.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default)]
@@ -24,6 +26,7 @@ impl fmt::Display for RegistryVersion {
 ///     key: KeyPeriod(0),
 ///     assurance: Assurance::Certificate,
 ///     version: policy::RegistryVersion(1),
+///     pack: "cn-2026.1".parse().expect("a version"),
 /// };
 /// ```
 ///
@@ -40,6 +43,7 @@ pub struct Admission {
     key: KeyPeriod,
     assurance: Assurance,
     version: RegistryVersion,
+    pack: PackVersion,
 }
 
 impl Admission {
@@ -48,8 +52,9 @@ impl Admission {
         key: KeyPeriod,
         assurance: Assurance,
         version: RegistryVersion,
+        pack: PackVersion,
     ) -> Self {
-        Self { vehicle, key, assurance, version }
+        Self { vehicle, key, assurance, version, pack }
     }
 
     /// Whose frames are permitted.
@@ -70,6 +75,11 @@ impl Admission {
     /// The state of the registry that it was decided on.
     pub fn version(&self) -> RegistryVersion {
         self.version
+    }
+
+    /// The edition of the country pack that it was decided by.
+    pub fn pack(&self) -> PackVersion {
+        self.pack
     }
 
     /// One frame of this vehicle, ready for the journal.

@@ -29,6 +29,7 @@ fn vehicle() -> VehicleFacts {
 fn rules() -> Rules {
     Rules {
         country: "CN".parse::<Country>().expect("a country"),
+        pack: "cn-2026.1".parse().expect("a version"),
         require_tls: false,
         require_signature: false,
     }
@@ -80,6 +81,7 @@ fn an_admission_carries_what_it_was_decided_on() {
     assert_eq!(admission.vehicle(), vehicle().id);
     assert_eq!(admission.key(), KeyPeriod(3));
     assert_eq!(admission.version(), RegistryVersion(7));
+    assert_eq!(admission.pack().to_string(), "cn-2026.1");
     let frame = admission.frame(UtcMicros(5), Protocol::Gbt32960, ConnectionId(9), b"##");
     assert_eq!(frame.version(), RegistryVersion(7));
     assert_eq!(frame.get().vehicle, vehicle().id);

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use store::{DataKey, Keyring};
 
 use crate::Error;
+use crate::token::{Token, TokenHash};
 use crate::vehicle::{Platform, Revocation, Vehicle};
 
 /// The version of the format that this program writes.
@@ -35,6 +36,19 @@ enum Stored {
     VehicleRevoked { vehicle: String, key: u32, personal: String },
     PlatformAdded { platform: String, password_hash: String },
     PlatformRevoked { platform: String, why: String },
+    TokenCreated(StoredToken),
+    TokenRevoked { token: String, why: String },
+}
+
+/// A token: its text is not kept, only the SHA-256 of it, in base64.
+#[derive(Debug, Serialize, Deserialize)]
+struct StoredToken {
+    token: String,
+    id: String,
+    role: String,
+    sha256: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    expires_at_us: Option<i64>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -84,6 +98,33 @@ pub(crate) enum Change {
     VehicleRevoked { vin: Vin, id: VehicleId, key: KeyPeriod, revocation: Revocation },
     PlatformAdded { platform: Platform, password_hash: String },
     PlatformRevoked { name: String, revocation: Revocation },
+    TokenCreated { token: Token, hash: TokenHash },
+    TokenRevoked { name: String, revocation: Revocation },
+}
+
+impl Change {
+    /// The data key that its personal fields are sealed under.
+    fn key(&self) -> Option<(VehicleId, KeyPeriod)> {
+        match self {
+            Self::Vehicle(_, vehicle) => Some((vehicle.id, vehicle.key)),
+            Self::VehicleRevoked { id, key, .. } => Some((*id, *key)),
+            _ => None,
+        }
+    }
+}
+
+impl Stored {
+    /// The data key that its personal fields are sealed under; `None` also where it names no vehicle, which its decoding tells.
+    fn key(&self) -> Option<(VehicleId, KeyPeriod)> {
+        let (vehicle, key) = match self {
+            Self::VehicleAdded(vehicle) | Self::VehicleChanged(vehicle) | Self::VehicleRestored(vehicle) => {
+                (&vehicle.vehicle, vehicle.key)
+            }
+            Self::VehicleRevoked { vehicle, key, .. } => (vehicle, *key),
+            _ => return None,
+        };
+        Some((vehicle.parse().ok()?, KeyPeriod(key)))
+    }
 }
 
 /// What sealing and opening personal fields needs.
@@ -106,6 +147,10 @@ impl Control {
     ) -> Result<Vec<u8>, Error> {
         let mut stored = Vec::with_capacity(changes.len());
         for (index, change) in changes.iter().enumerate() {
+            if index % Keyring::WARMED_MAX == 0 {
+                let next = changes.iter().skip(index).take(Keyring::WARMED_MAX);
+                vault.keyring.warm(&next.filter_map(Change::key).collect::<Vec<_>>())?;
+            }
             let context = vault.context(sequence, index);
             let seal = |key: &DataKey, plain: Vec<u8>| {
                 STANDARD.encode(store::seal_small(key, &context, &plain, entropy))
@@ -131,7 +176,12 @@ impl Control {
         }
         let at = UtcMicros(control.at_us);
         let mut changes = Vec::with_capacity(control.changes.len());
+        let keys: Vec<_> = control.changes.iter().map(Stored::key).collect();
         for (index, stored) in control.changes.into_iter().enumerate() {
+            if index % Keyring::WARMED_MAX == 0 {
+                let next = keys.iter().skip(index).take(Keyring::WARMED_MAX);
+                vault.keyring.warm(&next.copied().flatten().collect::<Vec<_>>())?;
+            }
             let opener = Opener { vault, sequence, index };
             changes.extend(load_change(stored, at, &opener)?);
         }
@@ -185,6 +235,16 @@ fn store_change(
         }
         Change::PlatformRevoked { name, revocation } => {
             Stored::PlatformRevoked { platform: name.clone(), why: revocation.why.clone() }
+        }
+        Change::TokenCreated { token, hash } => Stored::TokenCreated(StoredToken {
+            token: token.name.clone(),
+            id: token.id.clone(),
+            role: token.role.to_string(),
+            sha256: STANDARD.encode(hash.0),
+            expires_at_us: token.expires_at.map(|at| at.0),
+        }),
+        Change::TokenRevoked { name, revocation } => {
+            Stored::TokenRevoked { token: name.clone(), why: revocation.why.clone() }
         }
     })
 }
@@ -253,7 +313,25 @@ fn load_change(stored: Stored, at: UtcMicros, opener: &Opener<'_>) -> Result<Opt
         Stored::PlatformRevoked { platform, why } => {
             Ok(Some(Change::PlatformRevoked { name: platform, revocation: Revocation { at, why } }))
         }
+        Stored::TokenCreated(token) => load_token(token, at, opener).map(Some),
+        Stored::TokenRevoked { token, why } => {
+            Ok(Some(Change::TokenRevoked { name: token, revocation: Revocation { at, why } }))
+        }
     }
+}
+
+fn load_token(stored: StoredToken, at: UtcMicros, opener: &Opener<'_>) -> Result<Change, Error> {
+    let hash = STANDARD.decode(&stored.sha256).ok().and_then(|hash| hash.try_into().ok());
+    let hash = hash.ok_or_else(|| opener.damaged("`sha256` is not 32 bytes of base64"))?;
+    let token = Token {
+        name: stored.token,
+        id: stored.id,
+        role: opener.read("role", &stored.role)?,
+        created_at: at,
+        expires_at: stored.expires_at_us.map(UtcMicros),
+        revoked: None,
+    };
+    Ok(Change::TokenCreated { token, hash: TokenHash(hash) })
 }
 
 fn load_vehicle(

@@ -31,7 +31,7 @@ pub enum Error {
     /// The VIN or pseudonym is not in the registry.
     #[error("there is no such vehicle in the registry; `vehicle add` registers one")]
     NoSuchVehicle,
-    /// The vehicle or platform is revoked already.
+    /// The vehicle, platform or token is revoked already.
     #[error("it was revoked already, at {at}")]
     AlreadyRevoked {
         /// When.
@@ -43,6 +43,12 @@ pub enum Error {
     /// The platform is not in the registry.
     #[error("there is no such platform; `platform list` shows them")]
     NoSuchPlatform,
+    /// The token's name is taken.
+    #[error("there is a token of this name already; names are not used twice")]
+    TokenExists,
+    /// The token is not in the registry.
+    #[error("there is no such token; `token list` shows them")]
+    NoSuchToken,
     /// An import file has wrong lines; nothing was imported.
     #[error("{}", lines(problems, *more))]
     Import {
@@ -58,6 +64,22 @@ pub enum Error {
         sequence: u64,
         /// What is wrong with it.
         what: String,
+    },
+    /// An object of records is not what this program wrote.
+    #[error("records object {number} is damaged: {what}; restore it from a mirror or a backup")]
+    RecordsDamaged {
+        /// Its number.
+        number: u64,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// A schema of records, as a country pack gives it, can't work.
+    #[error("records.{kind}: {rule}")]
+    Schema {
+        /// Which kind of records.
+        kind: &'static str,
+        /// What it must be.
+        rule: String,
     },
     /// The SQLite file failed.
     #[error(

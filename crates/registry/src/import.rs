@@ -80,7 +80,7 @@ impl Problems {
     }
 }
 
-fn header_problem(problem: String) -> Error {
+pub(crate) fn header_problem(problem: String) -> Error {
     Error::Import { problems: vec![LineProblem { line: 1, problem }], more: 0 }
 }
 
@@ -91,8 +91,11 @@ fn columns(header: &StringRecord) -> Result<[Option<usize>; COLUMNS.len()], Erro
         let known = COLUMNS.iter().position(|column| column.eq_ignore_ascii_case(name));
         let Some(column) = known else {
             let known = COLUMNS.join(", ");
-            let shown: String = name.chars().take(40).collect();
-            return Err(header_problem(format!("there is no column `{shown}`; the columns are {known}")));
+            // A file without a header has a VIN there, which an error must not tell.
+            let is_name =
+                name.len() <= 40 && name.bytes().all(|b| b.is_ascii_lowercase() || b"_-; ".contains(&b));
+            let shown = if is_name { format!("`{name}`") } else { format!("as number {}", place + 1) };
+            return Err(header_problem(format!("there is no column {shown}; the columns are {known}")));
         };
         if places[column].replace(place).is_some() {
             return Err(header_problem(format!("the column `{}` stands there twice", COLUMNS[column])));

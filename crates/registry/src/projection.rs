@@ -9,12 +9,13 @@ use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
 use crate::Error;
 use crate::control::Change;
+use crate::token::{Token, TokenHash};
 use crate::vehicle::{Platform, Revocation, Vehicle};
 
 /// The version of the schema below. A file of another version is deleted and built again.
-const SCHEMA_VERSION: i64 = 1;
+const SCHEMA_VERSION: i64 = 2;
 const SCHEMA: &str = "
-create table state (center text not null, applied integer not null);
+create table state (center text not null, applied integer not null, applied_records integer not null);
 create table vehicles (
     id text primary key, vin text not null unique, key_period integer not null, country text not null,
     maker text not null, model text not null, iccid text, public_key text, sold_at_us integer,
@@ -24,22 +25,40 @@ create table platforms (
     name text primary key, password_hash text not null, added_at_us integer not null,
     revoked_at_us integer, revoked_why text
 ) without rowid;
+create table tokens (
+    name text primary key, id text not null unique, role text not null, sha256 blob not null,
+    created_at_us integer not null, expires_at_us integer, revoked_at_us integer, revoked_why text
+) without rowid;
 ";
 const VEHICLE_COLUMNS: &str = "id, vin, key_period, country, maker, model, iccid, public_key, sold_at_us, added_at_us, \
                                revoked_at_us, revoked_why";
 
 /// The open file.
 pub(crate) struct Projection {
-    connection: Connection,
-    applied: u64,
+    pub(crate) connection: Connection,
+    pub(crate) applied: Newest,
+}
+
+/// The newest objects of each kind.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Newest {
+    /// Number of the control object.
+    pub(crate) control: u64,
+    /// Number of the object of records.
+    pub(crate) records: u64,
 }
 
 impl Projection {
     /// Opens the file, or makes it anew where it is missing, damaged, another center's or of another version, or knows of
     /// changes that the store doesn't have (`newest` is the store's newest).
-    pub(crate) fn open(path: &Path, center: &CenterName, newest: u64) -> Result<Self, Error> {
+    pub(crate) fn open(path: &Path, center: &CenterName, newest: Newest) -> Result<Self, Error> {
         match Self::open_existing(path, center) {
-            Ok(Some(projection)) if projection.applied <= newest => return Ok(projection),
+            Ok(Some(projection))
+                if projection.applied.control <= newest.control
+                    && projection.applied.records <= newest.records =>
+            {
+                return Ok(projection);
+            }
             Ok(_) => {}
             Err(error) => tracing::warn!(%error, "the registry's SQLite file is built anew"),
         }
@@ -47,8 +66,8 @@ impl Projection {
         Self::create(path, center)
     }
 
-    /// The last change that is in the file.
-    pub(crate) fn applied(&self) -> u64 {
+    /// The last objects that are in the file.
+    pub(crate) fn applied(&self) -> Newest {
         self.applied
     }
 
@@ -62,7 +81,7 @@ impl Projection {
         let number = i64::try_from(sequence).expect("there are fewer changes than 2^63");
         transaction.execute("update state set applied = ?1", [number]).map_err(error(doing))?;
         transaction.commit().map_err(error(doing))?;
-        self.applied = sequence;
+        self.applied.control = sequence;
         Ok(())
     }
 
@@ -129,6 +148,28 @@ impl Projection {
         read().map_err(error("listing platforms"))
     }
 
+    /// All tokens with the hashes of their texts, in the order of their names.
+    pub(crate) fn tokens(&self) -> Result<Vec<(Token, TokenHash)>, Error> {
+        const SQL: &str = "select name, id, role, sha256, created_at_us, expires_at_us, revoked_at_us, revoked_why \
+                           from tokens order by name";
+        let read = || {
+            let mut statement = self.connection.prepare_cached(SQL)?;
+            let rows = statement.query_map([], |row| {
+                let token = Token {
+                    name: row.get(0)?,
+                    id: row.get(1)?,
+                    role: parsed(row, 2)?,
+                    created_at: UtcMicros(row.get(4)?),
+                    expires_at: row.get::<_, Option<i64>>(5)?.map(UtcMicros),
+                    revoked: revocation(row.get(6)?, row.get(7)?),
+                };
+                Ok((token, TokenHash(row.get(3)?)))
+            })?;
+            rows.collect::<rusqlite::Result<Vec<_>>>()
+        };
+        read().map_err(error("listing tokens"))
+    }
+
     fn open_existing(path: &Path, center: &CenterName) -> Result<Option<Self>, Error> {
         if !path.exists() {
             return Ok(None);
@@ -140,12 +181,15 @@ impl Projection {
             if sound != "ok" || version != SCHEMA_VERSION {
                 return Ok(None);
             }
-            let state: Option<(String, i64)> = connection
-                .query_row("select center, applied from state", [], |row| Ok((row.get(0)?, row.get(1)?)))
+            let state: Option<(String, i64, i64)> = connection
+                .query_row("select center, applied, applied_records from state", [], |row| {
+                    Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+                })
                 .optional()?;
-            Ok(state
-                .filter(|(name, _)| name == center.as_str())
-                .map(|(_, applied)| Self { connection, applied: applied.unsigned_abs() }))
+            Ok(state.filter(|(name, ..)| name == center.as_str()).map(|(_, control, records)| Self {
+                connection,
+                applied: Newest { control: control.unsigned_abs(), records: records.unsigned_abs() },
+            }))
         };
         read().map_err(error("opening the registry's SQLite file"))
     }
@@ -164,12 +208,13 @@ impl Projection {
             let mut connection = connect(path)?;
             let transaction = connection.transaction()?;
             transaction.execute_batch(SCHEMA)?;
-            transaction.execute("insert into state values (?1, 0)", [center.as_str()])?;
+            transaction.execute_batch(&crate::records::sql_schema())?;
+            transaction.execute("insert into state values (?1, 0, 0)", [center.as_str()])?;
             transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
             transaction.commit()?;
             Ok(connection)
         };
-        Ok(Self { connection: make().map_err(error(doing))?, applied: 0 })
+        Ok(Self { connection: make().map_err(error(doing))?, applied: Newest::default() })
     }
 
     fn one_vehicle(&self, column: &str, value: &str) -> Result<Option<Vehicle>, Error> {
@@ -202,7 +247,7 @@ fn remove(path: &Path) -> rusqlite::Result<()> {
     Ok(())
 }
 
-fn error(doing: &'static str) -> impl Fn(rusqlite::Error) -> Error {
+pub(crate) fn error(doing: &'static str) -> impl Fn(rusqlite::Error) -> Error {
     move |source| Error::Projection { doing, source }
 }
 
@@ -243,6 +288,21 @@ fn apply_change(transaction: &Transaction<'_>, change: &Change) -> rusqlite::Res
             const SQL: &str = "update platforms set revoked_at_us = ?2, revoked_why = ?3 where name = ?1";
             transaction.prepare_cached(SQL)?.execute(params![name, revocation.at.0, revocation.why])?;
         }
+        Change::TokenCreated { token, hash } => {
+            const SQL: &str = "insert or replace into tokens values (?1, ?2, ?3, ?4, ?5, ?6, null, null)";
+            transaction.prepare_cached(SQL)?.execute(params![
+                token.name,
+                token.id,
+                token.role.as_str(),
+                hash.0,
+                token.created_at.0,
+                token.expires_at.map(|at| at.0)
+            ])?;
+        }
+        Change::TokenRevoked { name, revocation } => {
+            const SQL: &str = "update tokens set revoked_at_us = ?2, revoked_why = ?3 where name = ?1";
+            transaction.prepare_cached(SQL)?.execute(params![name, revocation.at.0, revocation.why])?;
+        }
     }
     Ok(())
 }
@@ -267,11 +327,11 @@ fn read_vehicle(row: &Row<'_>) -> rusqlite::Result<Vehicle> {
     })
 }
 
-fn parsed<T: std::str::FromStr>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
+pub(crate) fn parsed<T: std::str::FromStr>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
     row.get_ref(column)?.as_str()?.parse().map_err(|_| malformed(column))
 }
 
 /// A text in the file is not what this program wrote there; the text itself is left out, because it may be personal.
-fn malformed(column: usize) -> rusqlite::Error {
+pub(crate) fn malformed(column: usize) -> rusqlite::Error {
     rusqlite::Error::InvalidColumnType(column, "a name".to_owned(), rusqlite::types::Type::Text)
 }

@@ -1,17 +1,20 @@
-//! The registry as one thing: the control objects and their two projections.
+//! The registry as one thing: the control objects, the records, and their two projections.
 
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
 use model::{Clock, Entropy, KeyPeriod, UtcMicros, VehicleId, Vin};
-use parking_lot::{Mutex, RwLock};
+use object_store::path::Path as ObjectPath;
+use parking_lot::{Mutex, MutexGuard, RwLock};
 use policy::{RegistryVersion, VehicleFacts, VehicleState};
-use store::{Created, Keyring, Names, Objects};
+use store::{Created, Keyring, Names, ObjectKind, Objects};
 
 use crate::control::{Change, Control, Occasion, Vault};
 use crate::import::{Problems, parse_csv};
-use crate::projection::Projection;
+use crate::projection::{Newest, Projection};
+use crate::records::RecordsObject;
+use crate::token::Known;
 use crate::vehicle::{NewVehicle, Platform, Revocation, Vehicle};
 use crate::{Error, password};
 
@@ -27,28 +30,52 @@ pub struct World {
     pub entropy: Arc<dyn Entropy>,
 }
 
-/// Vehicles and platforms. Shared by all connections; its calls block on the disk, but for [`Registry::lookup`],
-/// [`Registry::look`] and [`Registry::version`], which read memory.
+/// Called with the name of each object that the registry has written, control object or records, once it is durable and
+/// [`Registry::lookup`] answers by it; of each kind in the order of its numbers, each once. It is called on the thread that
+/// makes the change, which waits for it, and so does every other change; nothing that reads the registry waits. So it may ask
+/// the registry anything, but it must not change it. [`Registry::open`] calls it only where it finishes what a crash left.
+pub type OnRecorded = Box<dyn Fn(&ObjectPath) + Send + Sync>;
+
+/// Vehicles, platforms, tokens and records. Shared by all connections; its calls block on the disk, but for
+/// [`Registry::lookup`], [`Registry::look`], [`Registry::version`], [`Registry::records_version`] and
+/// [`Registry::token_check`], which read memory.
 pub struct Registry {
-    objects: Objects,
-    names: Names,
-    keyring: Keyring,
-    world: World,
+    pub(crate) objects: Objects,
+    pub(crate) names: Names,
+    pub(crate) keyring: Keyring,
+    pub(crate) world: World,
+    on_recorded: Option<OnRecorded>,
     /// What admission reads. Written for an instant, after a change is durable.
-    fast: RwLock<Fast>,
-    /// Held from the first look at the old state until the change is applied: one change at a time.
-    projection: Mutex<Projection>,
+    pub(crate) fast: RwLock<Fast>,
+    /// Held for one look at the file, or one write to it.
+    pub(crate) projection: Mutex<Projection>,
+    /// Held from the first look at the old state until the change is applied and told: one change at a time.
+    turn: Mutex<Told>,
     /// One password is verified at a time: each takes 19 MiB, and strangers may try as many as they like.
     verifying: Mutex<()>,
 }
 
 #[derive(Default)]
-struct Fast {
+pub(crate) struct Fast {
     version: RegistryVersion,
-    vehicles: HashMap<Vin, Arc<VehicleFacts>>,
+    /// The number of the last object of records.
+    pub(crate) records: u64,
+    pub(crate) vehicles: HashMap<Vin, Arc<VehicleFacts>>,
     /// Password hashes of the platforms that may log in.
     platforms: HashMap<String, String>,
+    /// The tokens that are not revoked, by their ids.
+    pub(crate) tokens: HashMap<String, Known>,
 }
+
+/// The last objects that [`OnRecorded`] was told of.
+#[derive(Default)]
+pub(crate) struct Told {
+    control: u64,
+    records: u64,
+}
+
+/// The right to change the registry.
+pub(crate) type Turn<'a> = MutexGuard<'a, Told>;
 
 /// A vehicle was registered.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,29 +104,42 @@ pub struct Imported {
 }
 
 impl Registry {
-    /// Opens the registry over the control objects of the center that `names` belongs to; `file` is its SQLite projection,
-    /// which is made where it is missing or can't be used. Its folder must exist.
+    /// Opens the registry over the control objects and records of the center that `names` belongs to; `file` is its SQLite
+    /// projection, which is made where it is missing or can't be used. Its folder must exist.
     ///
     /// # Errors
-    /// [`Error::Damaged`] where a control object is missing or not what was written, [`Error::Store`], [`Error::Projection`].
+    /// [`Error::Damaged`] or [`Error::RecordsDamaged`] where an object is missing or not what was written, [`Error::Store`],
+    /// [`Error::Projection`].
     pub fn open(
         file: &Path,
         objects: Objects,
         names: Names,
         keyring: Keyring,
         world: World,
+        on_recorded: Option<OnRecorded>,
     ) -> Result<Self, Error> {
-        let listed = objects.list(&names.controls())?;
-        let newest =
-            listed.iter().filter_map(|meta| names.control_sequence(&meta.location)).max().unwrap_or(0);
+        let numbers = |folder: &ObjectPath, number: &dyn Fn(&ObjectPath) -> Option<u64>| {
+            let listed = objects.list(folder)?;
+            Ok::<_, Error>(listed.iter().filter_map(|meta| number(&meta.location)).max().unwrap_or(0))
+        };
+        let record_number = |name: &ObjectPath| match names.kind(name) {
+            ObjectKind::Record(number) => Some(number),
+            _ => None,
+        };
+        let newest = Newest {
+            control: numbers(&names.controls(), &|name| names.control_sequence(name))?,
+            records: numbers(&names.records(), &record_number)?,
+        };
         let projection = Projection::open(file, names.center(), newest)?;
         let registry = Self {
             objects,
             names,
             keyring,
             world,
+            on_recorded,
             fast: RwLock::default(),
             projection: Mutex::new(projection),
+            turn: Mutex::default(),
             verifying: Mutex::new(()),
         };
         registry.load(newest)?;
@@ -117,6 +157,11 @@ impl Registry {
         (fast.version, fast.vehicles.get(vin).map(Arc::clone))
     }
 
+    /// The state of the records: the number of the last import. What was read of the tables holds as long as it is the same.
+    pub fn records_version(&self) -> u64 {
+        self.fast.read().records
+    }
+
     /// The state of the registry: the number of the last change.
     pub fn version(&self) -> RegistryVersion {
         self.fast.read().version
@@ -128,8 +173,8 @@ impl Registry {
     /// [`Error::AlreadyRegistered`], [`Error::CountryDiffers`], [`Error::Field`], or the store's.
     pub fn add(&self, new: &NewVehicle) -> Result<Added, Error> {
         new.check()?;
-        let mut projection = self.begin()?;
-        let (vehicle, restored) = match projection.vehicle(&new.vin)? {
+        let mut turn = self.begin()?;
+        let (vehicle, restored) = match self.show(&new.vin)? {
             Some(known) if known.state() == VehicleState::Active => {
                 return Err(Error::AlreadyRegistered { id: known.id });
             }
@@ -142,7 +187,7 @@ impl Registry {
         self.keyring.create(vehicle.id, vehicle.key)?;
         let occasion = if restored { Occasion::Restored } else { Occasion::Added };
         let change = Change::Vehicle(occasion, Box::new(vehicle.clone()));
-        let version = self.record(&mut projection, self.world.clock.now(), vec![change])?;
+        let version = self.record(&mut turn, self.world.clock.now(), vec![change])?;
         Ok(Added { vehicle, restored, version })
     }
 
@@ -153,12 +198,12 @@ impl Registry {
     /// [`Error::Import`] with the wrong lines, or the store's.
     pub fn import(&self, csv: &[u8]) -> Result<Imported, Error> {
         let lines = parse_csv(csv)?;
-        let mut projection = self.begin()?;
+        let mut turn = self.begin()?;
         let mut imported = Imported::default();
         let mut problems = Problems::default();
         let mut changes = Vec::new();
         for (line, new) in &lines {
-            match projection.vehicle(&new.vin)? {
+            match self.show(&new.vin)? {
                 None => {
                     imported.added += 1;
                     changes.push(Change::Vehicle(Occasion::Added, Box::new(self.draw(new))));
@@ -184,7 +229,7 @@ impl Registry {
         } else {
             let keys: Vec<(VehicleId, KeyPeriod)> = changes.iter().filter_map(new_key).collect();
             self.keyring.create_many(&keys)?;
-            self.record(&mut projection, self.world.clock.now(), changes)?
+            self.record(&mut turn, self.world.clock.now(), changes)?
         };
         Ok(imported)
     }
@@ -196,15 +241,15 @@ impl Registry {
     /// [`Error::NoSuchVehicle`], [`Error::AlreadyRevoked`], [`Error::Field`], or the store's.
     pub fn revoke(&self, vin: &Vin, why: &str) -> Result<RegistryVersion, Error> {
         check_why(why)?;
-        let mut projection = self.begin()?;
-        let known = projection.vehicle(vin)?.ok_or(Error::NoSuchVehicle)?;
+        let mut turn = self.begin()?;
+        let known = self.show(vin)?.ok_or(Error::NoSuchVehicle)?;
         if let Some(revocation) = known.revoked {
             return Err(Error::AlreadyRevoked { at: revocation.at });
         }
         let at = self.world.clock.now();
         let revocation = Revocation { at, why: why.to_owned() };
         let change = Change::VehicleRevoked { vin: known.vin, id: known.id, key: known.key, revocation };
-        self.record(&mut projection, at, vec![change])
+        self.record(&mut turn, at, vec![change])
     }
 
     /// Up to `limit` vehicles in the order of their VINs, those after `after`.
@@ -246,13 +291,13 @@ impl Registry {
     pub fn platform_add(&self, name: &str, password: &str) -> Result<RegistryVersion, Error> {
         password::check_name(name)?;
         let password_hash = password::hash(password, &*self.world.entropy)?;
-        let mut projection = self.begin()?;
-        if projection.platforms()?.iter().any(|(platform, _)| platform.name == name) {
+        let mut turn = self.begin()?;
+        if self.platforms()?.iter().any(|platform| platform.name == name) {
             return Err(Error::PlatformExists);
         }
         let at = self.world.clock.now();
         let platform = Platform { name: name.to_owned(), added_at: at, revoked: None };
-        self.record(&mut projection, at, vec![Change::PlatformAdded { platform, password_hash }])
+        self.record(&mut turn, at, vec![Change::PlatformAdded { platform, password_hash }])
     }
 
     /// Whether a platform of this name may log in with this password. Takes some 20 ms and 19 MiB, one call at a time, so
@@ -270,17 +315,16 @@ impl Registry {
     /// [`Error::NoSuchPlatform`], [`Error::AlreadyRevoked`], [`Error::Field`], or the store's.
     pub fn platform_revoke(&self, name: &str, why: &str) -> Result<RegistryVersion, Error> {
         check_why(why)?;
-        let mut projection = self.begin()?;
-        let platforms = projection.platforms()?;
-        let known = platforms.into_iter().find(|(platform, _)| platform.name == name);
-        let (known, _) = known.ok_or(Error::NoSuchPlatform)?;
+        let mut turn = self.begin()?;
+        let known = self.platforms()?.into_iter().find(|platform| platform.name == name);
+        let known = known.ok_or(Error::NoSuchPlatform)?;
         if let Some(revocation) = known.revoked {
             return Err(Error::AlreadyRevoked { at: revocation.at });
         }
         let at = self.world.clock.now();
         let revocation = Revocation { at, why: why.to_owned() };
         let change = Change::PlatformRevoked { name: known.name, revocation };
-        self.record(&mut projection, at, vec![change])
+        self.record(&mut turn, at, vec![change])
     }
 
     /// All platforms, in the order of their names.
@@ -291,18 +335,29 @@ impl Registry {
         Ok(self.projection.lock().platforms()?.into_iter().map(|(platform, _)| platform).collect())
     }
 
-    /// Brings the projection up to the store's newest change and fills the memory from it.
-    fn load(&self, newest: u64) -> Result<(), Error> {
+    /// Brings the projection up to the store's newest objects and fills the memory from it.
+    fn load(&self, newest: Newest) -> Result<(), Error> {
+        let mut turn = self.turn.lock();
         let mut projection = self.projection.lock();
-        while projection.applied() < newest {
-            let sequence = projection.applied() + 1;
+        while projection.applied().control < newest.control {
+            let sequence = projection.applied().control + 1;
             let Some(changes) = self.read(sequence)? else {
-                let what = format!("it is missing, while there is a change {newest}");
+                let what = format!("it is missing, while there is a change {}", newest.control);
                 return Err(Error::Damaged { sequence, what });
             };
             projection.apply(sequence, &changes)?;
         }
-        let mut fast = Fast { version: RegistryVersion(projection.applied()), ..Fast::default() };
+        while projection.applied().records < newest.records {
+            let number = projection.applied().records + 1;
+            let Some(object) = self.read_records(number)? else {
+                let what = format!("it is missing, while there is an object {}", newest.records);
+                return Err(Error::RecordsDamaged { number, what });
+            };
+            projection.apply_records(&object)?;
+        }
+        let applied = projection.applied();
+        let mut fast =
+            Fast { version: RegistryVersion(applied.control), records: applied.records, ..Fast::default() };
         projection.for_each_vehicle(|vehicle| {
             fast.vehicles.insert(vehicle.vin, Arc::new(vehicle.facts()));
         })?;
@@ -311,31 +366,44 @@ impl Registry {
                 fast.platforms.insert(platform.name, hash);
             }
         }
+        for (token, hash) in projection.tokens()? {
+            if token.revoked.is_none() {
+                fast.tokens.insert(token.id.clone(), Known::of(&token, hash));
+            }
+        }
+        drop(projection);
         *self.fast.write() = fast;
-        Ok(())
+        *turn = Told { control: applied.control, records: applied.records };
+        self.settle_keys(&mut turn).map(|_| ())
     }
 
     /// Starts a change: what is in the store and not yet applied (a put whose answer was lost, a failed SQLite write) is
     /// applied first.
-    fn begin(&self) -> Result<parking_lot::MutexGuard<'_, Projection>, Error> {
-        let mut projection = self.projection.lock();
+    pub(crate) fn begin(&self) -> Result<Turn<'_>, Error> {
+        let mut turn = self.turn.lock();
         loop {
-            let sequence = projection.applied() + 1;
-            let Some(changes) = self.read(sequence)? else { return Ok(projection) };
-            self.fast.write().apply(sequence, &changes);
-            projection.apply(sequence, &changes)?;
+            let sequence = self.projection.lock().applied().control + 1;
+            let Some(changes) = self.read(sequence)? else { break };
+            self.apply(&mut turn, sequence, &changes)?;
         }
+        loop {
+            let number = self.projection.lock().applied().records + 1;
+            let Some(object) = self.read_records(number)? else { break };
+            self.apply_records(&mut turn, &object)?;
+            self.settle_keys(&mut turn)?;
+        }
+        Ok(turn)
     }
 
-    /// Makes changes durable, then applies them: to the memory first, because a revocation must hold even if SQLite fails.
-    /// `at` is the time that the changes speak of, so that the projections now and a rebuild later say the same.
-    fn record(
+    /// Makes changes durable, then applies them. `at` is the time that the changes speak of, so that the projections now and a
+    /// rebuild later say the same.
+    pub(crate) fn record(
         &self,
-        projection: &mut Projection,
+        turn: &mut Turn<'_>,
         at: UtcMicros,
         changes: Vec<Change>,
     ) -> Result<RegistryVersion, Error> {
-        let sequence = projection.applied() + 1;
+        let sequence = self.projection.lock().applied().control + 1;
         let bytes = Control::encode(sequence, at, &changes, &self.vault(), &*self.world.entropy)?;
         match self.objects.create(&self.names.control(sequence), bytes)? {
             Created::New => {}
@@ -345,9 +413,37 @@ impl Registry {
                 return Err(Error::Damaged { sequence, what });
             }
         }
-        self.fast.write().apply(sequence, &changes);
-        projection.apply(sequence, &changes)?;
+        self.apply(turn, sequence, &changes)?;
         Ok(RegistryVersion(sequence))
+    }
+
+    /// Applies what is durable: to the memory first, because a revocation must hold even if SQLite fails.
+    fn apply(&self, turn: &mut Turn<'_>, sequence: u64, changes: &[Change]) -> Result<(), Error> {
+        self.fast.write().apply(sequence, changes);
+        let applied = self.projection.lock().apply(sequence, changes);
+        if turn.control < sequence {
+            turn.control = sequence;
+            self.tell(&self.names.control(sequence));
+        }
+        applied
+    }
+
+    /// As [`Registry::apply`], for an object of records.
+    pub(crate) fn apply_records(&self, turn: &mut Turn<'_>, object: &RecordsObject) -> Result<(), Error> {
+        let applied = self.projection.lock().apply_records(object);
+        self.fast.write().records = object.number;
+        if turn.records < object.number {
+            turn.records = object.number;
+            self.tell(&self.names.record(object.number));
+        }
+        applied
+    }
+
+    /// Neither the memory's lock nor the file's is held here: who is told may ask the registry.
+    fn tell(&self, name: &ObjectPath) {
+        if let Some(on_recorded) = &self.on_recorded {
+            on_recorded(name);
+        }
     }
 
     fn read(&self, sequence: u64) -> Result<Option<Vec<Change>>, Error> {
@@ -395,6 +491,12 @@ impl Fast {
                 Change::PlatformRevoked { name, .. } => {
                     self.platforms.remove(name);
                 }
+                Change::TokenCreated { token, hash } => {
+                    self.tokens.insert(token.id.clone(), Known::of(token, *hash));
+                }
+                Change::TokenRevoked { name, .. } => {
+                    self.tokens.retain(|_, known| *known.holder.name != **name);
+                }
             }
         }
         self.version = self.version.max(RegistryVersion(sequence));
@@ -422,7 +524,7 @@ fn new_key(change: &Change) -> Option<(VehicleId, KeyPeriod)> {
     }
 }
 
-fn check_why(why: &str) -> Result<(), Error> {
+pub(crate) fn check_why(why: &str) -> Result<(), Error> {
     if why.trim().is_empty() || why.len() > WHY_LENGTH_MAX || why.chars().any(char::is_control) {
         return Err(Error::Field { field: "why", rule: "a reason of at most 500 bytes on one line" });
     }

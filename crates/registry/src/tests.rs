@@ -5,15 +5,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use model::{Clock, Entropy, UtcMicros, Vin};
-use store::{Identity, OsDisk, Store};
+use store::{Identity, Keyring, OsDisk, Store};
 
-use crate::{Error, NewVehicle, Registry, RegistryVersion, VehicleState, World, date, parse_csv};
+use crate::{
+    Error, NewVehicle, OnRecorded, Registry, RegistryVersion, Role, VehicleState, World, date, parse_csv,
+};
 
 const KEY: &str =
     "-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE\n-----END PUBLIC KEY-----";
 
 /// A clock that goes on by a second a look, and bytes that count: no two draws are the same.
-struct Fixed(AtomicU64);
+pub(crate) struct Fixed(AtomicU64);
 
 impl Clock for Fixed {
     fn now(&self) -> UtcMicros {
@@ -38,14 +40,15 @@ impl Entropy for Fixed {
     }
 }
 
-struct Center {
-    folder: tempfile::TempDir,
-    store: Store,
-    world: World,
+pub(crate) struct Center {
+    pub(crate) folder: tempfile::TempDir,
+    pub(crate) store: Store,
+    pub(crate) world: World,
+    identity: Identity,
 }
 
 impl Center {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let fixed = Arc::new(Fixed(AtomicU64::new(0)));
         let outside = store::World { clock: fixed.clone(), entropy: fixed.clone(), disk: Arc::new(OsDisk) };
@@ -53,39 +56,50 @@ impl Center {
         let identity = Identity::generate();
         let store = Store::open(&store::Settings::default(), folder.path(), &center, &identity, outside)
             .expect("a store");
-        Self { folder, store, world: World { clock: fixed.clone(), entropy: fixed } }
+        Self { folder, store, world: World { clock: fixed.clone(), entropy: fixed }, identity }
     }
 
-    fn file(&self) -> PathBuf {
+    /// The keyring as after a restart: nothing is unwrapped yet.
+    pub(crate) fn cold_keyring(&self) -> Keyring {
+        let (objects, names) = (self.store.objects().clone(), self.store.names().clone());
+        Keyring::new(objects, names, self.identity.clone(), self.world.entropy.clone())
+    }
+
+    pub(crate) fn file(&self) -> PathBuf {
         self.folder.path().join("registry.sqlite")
     }
 
     fn open(&self) -> Result<Registry, Error> {
+        self.open_telling(None)
+    }
+
+    pub(crate) fn open_telling(&self, on_recorded: Option<OnRecorded>) -> Result<Registry, Error> {
         Registry::open(
             &self.file(),
             self.store.objects().clone(),
             self.store.names().clone(),
-            self.store.keyring().clone(),
+            self.cold_keyring(),
             self.world.clone(),
+            on_recorded,
         )
     }
 
-    fn registry(&self) -> Registry {
+    pub(crate) fn registry(&self) -> Registry {
         self.open().expect("a registry")
     }
 
-    fn delete_projection(&self) {
+    pub(crate) fn delete_projection(&self) {
         for suffix in ["", "-wal", "-shm"] {
             let _ = std::fs::remove_file(self.folder.path().join(format!("registry.sqlite{suffix}")));
         }
     }
 }
 
-fn vin(number: u32) -> Vin {
+pub(crate) fn vin(number: u32) -> Vin {
     format!("LRW3E7FA8MC{number:06}").parse().expect("a VIN")
 }
 
-fn new(number: u32) -> NewVehicle {
+pub(crate) fn new(number: u32) -> NewVehicle {
     NewVehicle::new(vin(number), "CN".parse().expect("a country"))
 }
 
@@ -99,6 +113,9 @@ fn state(registry: &Registry) -> BTreeMap<String, String> {
     }
     for platform in registry.platforms().expect("platforms") {
         state.insert(platform.name.clone(), format!("{platform:?}"));
+    }
+    for token in registry.token_list().expect("tokens") {
+        state.insert(token.name.clone(), format!("{token:?}"));
     }
     state.insert("version".to_owned(), registry.version().to_string());
     state
@@ -121,6 +138,9 @@ fn fill(registry: &Registry) {
     registry.platform_add("oem", "correct-horse").expect("added");
     registry.platform_add("old", "battery-staple").expect("added");
     registry.platform_revoke("old", "contract ended").expect("revoked");
+    registry.token_create("grafana", Role::Analyst, date("2027-01-31").ok()).expect("created");
+    registry.token_create("lost", Role::Officer, None).expect("created");
+    registry.token_revoke("lost", "left in a train").expect("revoked");
 }
 
 #[test]
@@ -131,7 +151,7 @@ fn the_projection_is_rebuilt_from_the_control_objects() {
         fill(&registry);
         state(&registry)
     };
-    assert_eq!(before.len(), 3 + 2 + 1);
+    assert_eq!(before.len(), 3 + 2 + 2 + 1);
     assert_eq!(state(&center.registry()), before, "opened again");
     center.delete_projection();
     assert_eq!(state(&center.registry()), before, "deleted");
@@ -212,7 +232,7 @@ fn no_personal_field_stands_readable_in_the_store() {
     }
 }
 
-fn collect(path: &Path, bytes: &mut Vec<u8>) {
+pub(crate) fn collect(path: &Path, bytes: &mut Vec<u8>) {
     for entry in std::fs::read_dir(path).expect("a folder") {
         let path = entry.expect("an entry").path();
         if path.is_dir() {
@@ -429,4 +449,116 @@ fn dates_are_read_strictly() {
     {
         assert!(date(text).is_err(), "{text}");
     }
+}
+
+#[test]
+fn a_token_opens_until_it_expires_or_is_revoked_and_after_a_rebuild() {
+    let center = Center::new();
+    let registry = center.registry();
+    let now = center.world.clock.now();
+    let later = now.plus_micros(UtcMicros::PER_HOUR);
+    let (secret, version) = registry.token_create("ann@plant", Role::Auditor, Some(later)).expect("created");
+    assert_eq!((version, registry.version()), (RegistryVersion(1), RegistryVersion(1)));
+    let text = secret.as_str();
+    let shape: Vec<usize> = text.splitn(3, '_').map(str::len).collect();
+    assert_eq!(shape, [8, 8, 43]);
+    let holder = registry.token_check(text, now).expect("its holder");
+    assert_eq!((&*holder.name, holder.role), ("ann@plant", Role::Auditor));
+    assert_eq!(registry.token_check(text, later), None, "expired");
+    for end in 0..text.len() {
+        assert_eq!(registry.token_check(&text[..end], now), None, "{end} characters");
+        let mut other = text.as_bytes().to_vec();
+        other[end] = if other[end] == b'x' { b'y' } else { b'x' };
+        assert_eq!(registry.token_check(&String::from_utf8(other).expect("ASCII"), now), None, "{end}");
+    }
+    assert_eq!(registry.token_check(&format!("{text}x"), now), None);
+    assert!(matches!(registry.token_create("ann@plant", Role::Analyst, None), Err(Error::TokenExists)));
+    let (second, _) = registry.token_create("bob", Role::Operator, None).expect("created");
+    drop(registry);
+    center.delete_projection();
+    let registry = center.registry();
+    assert!(registry.token_check(text, now).is_some(), "the token outlives the projection");
+    registry.token_revoke("ann@plant", "left").expect("revoked");
+    assert_eq!(registry.token_check(text, now), None);
+    assert!(matches!(registry.token_revoke("ann@plant", "again"), Err(Error::AlreadyRevoked { .. })));
+    assert!(matches!(registry.token_revoke("nobody", "x"), Err(Error::NoSuchToken)));
+    assert!(matches!(registry.token_create("ann@plant", Role::Analyst, None), Err(Error::TokenExists)));
+    center.delete_projection();
+    let registry = center.registry();
+    assert_eq!(registry.token_check(text, now), None, "revoked, also after a rebuild");
+    assert!(registry.token_check(second.as_str(), now.plus_micros(400 * UtcMicros::PER_DAY)).is_some());
+    let list = registry.token_list().expect("tokens");
+    assert_eq!(list.iter().map(|token| &*token.name).collect::<Vec<_>>(), ["ann@plant", "bob"]);
+    assert_eq!(list[0].revoked.as_ref().map(|revocation| &*revocation.why), Some("left"));
+}
+
+#[test]
+fn a_token_with_a_wrong_name_or_a_past_end_is_refused() {
+    let center = Center::new();
+    let registry = center.registry();
+    for name in ["", "two words", "caf\u{e9}", "line\n", &"x".repeat(65)] {
+        let refused = registry.token_create(name, Role::Analyst, None);
+        assert!(matches!(refused, Err(Error::Field { field: "name", .. })), "{name}");
+    }
+    let past = registry.token_create("late", Role::Analyst, Some(center.world.clock.now()));
+    assert!(matches!(past, Err(Error::Field { field: "expires", .. })));
+    assert_eq!(registry.version(), RegistryVersion(0));
+    assert!(Role::from_name("owner").is_none() && Role::from_name("Analyst").is_none());
+    for role in Role::ALL {
+        assert_eq!(Role::from_name(role.as_str()), Some(role));
+    }
+}
+
+#[test]
+fn a_tokens_text_is_in_no_object_no_file_and_no_debug_output() {
+    let center = Center::new();
+    let registry = center.registry();
+    let (secret, _) = registry.token_create("grafana", Role::Analyst, None).expect("created");
+    let part = &secret.as_str()[18..];
+    let shown = format!("{secret:?} {:?}", registry.token_list().expect("tokens"));
+    assert!(!shown.contains(part) && shown.contains("hidden"), "{shown}");
+    drop(registry);
+    let mut readable = Vec::new();
+    collect(center.folder.path(), &mut readable);
+    let contains = |needle: &str| readable.windows(needle.len()).any(|window| window == needle.as_bytes());
+    assert!(contains("grafana"), "the control: a token's name is found");
+    assert!(!contains(part));
+}
+
+#[test]
+fn each_change_is_told_once_in_order_when_memory_knows_it() {
+    let center = Center::new();
+    let told = Arc::new(parking_lot::Mutex::new(Vec::new()));
+    let heard = told.clone();
+    let slot: Arc<std::sync::OnceLock<Arc<Registry>>> = Arc::default();
+    let inner = slot.clone();
+    let on_recorded: OnRecorded = Box::new(move |name| {
+        let registry = inner.get().expect("it is open");
+        // Reads of memory and of the file: neither may wait for the change.
+        let counted = registry.counts().expect("counts").0;
+        heard.lock().push((name.to_string(), registry.version(), counted));
+    });
+    let registry = Arc::new(center.open_telling(Some(on_recorded)).expect("a registry"));
+    assert!(slot.set(registry.clone()).is_ok());
+    std::thread::scope(|scope| {
+        for part in 0..4 {
+            let registry = &registry;
+            scope.spawn(move || {
+                for number in 0..5 {
+                    registry.add(&new(part * 10 + number)).expect("added");
+                }
+            });
+        }
+    });
+    let names = center.store.names();
+    let expected: Vec<_> = (1..=20_u64)
+        .map(|number| (names.control(number).to_string(), RegistryVersion(number), number))
+        .collect();
+    assert_eq!(*told.lock(), expected);
+}
+
+#[test]
+fn the_header_of_a_file_without_one_is_not_told() {
+    let error = parse_csv(b"LRW3E7FA8MC000001,CN\n").expect_err("no header").to_string();
+    assert!(!error.contains("LRW3") && error.contains("number 1"), "{error}");
 }

@@ -132,39 +132,39 @@ fn is_public_key_pem(text: &str) -> bool {
     base64::engine::general_purpose::STANDARD.decode(body).is_ok_and(|der| der.first() == Some(&0x30))
 }
 
+/// What [`date`] takes.
+pub(crate) const DATE_RULE: &str = "a date such as 2026-01-31, or an instant such as 2026-01-31T08:00:00Z";
+
 /// Reads a date (`2026-01-31`, midnight UTC) or an instant in UTC (`2026-01-31T08:00:00Z`).
 ///
 /// # Errors
 /// [`Error::Field`].
 pub fn date(text: &str) -> Result<UtcMicros, Error> {
-    const WRONG: Error = Error::Field {
-        field: "sold_at",
-        rule: "a date such as 2026-01-31, or an instant such as 2026-01-31T08:00:00Z",
-    };
+    read_date(text).ok_or(Error::Field { field: "sold_at", rule: DATE_RULE })
+}
+
+/// As [`date`].
+pub(crate) fn read_date(text: &str) -> Option<UtcMicros> {
     let digits = |from: usize, to: usize| -> Option<u32> {
         let part = text.get(from..to)?;
         part.bytes().all(|b| b.is_ascii_digit()).then(|| part.parse().ok())?
     };
     let small = |from: usize, to: usize| digits(from, to).and_then(|number| u8::try_from(number).ok());
-    let read = || {
-        let is_instant = match text.len() {
-            10 => false,
-            20 => true,
-            _ => return None,
-        };
-        let separators: &[(usize, u8)] =
-            &[(4, b'-'), (7, b'-'), (10, b'T'), (13, b':'), (16, b':'), (19, b'Z')];
-        let separators = if is_instant { separators } else { &separators[..2] };
-        if separators.iter().any(|(at, byte)| text.as_bytes()[*at] != *byte) {
-            return None;
-        }
-        let year = i32::try_from(digits(0, 4)?).ok()?;
-        let (month, day) = (small(5, 7)?, small(8, 10)?);
-        let (hour, minute, second) =
-            if is_instant { (small(11, 13)?, small(14, 16)?, small(17, 19)?) } else { (0, 0, 0) };
-        UtcMicros::from_civil(year, month, day, hour, minute, second)
+    let is_instant = match text.len() {
+        10 => false,
+        20 => true,
+        _ => return None,
     };
-    read().ok_or(WRONG)
+    let separators: &[(usize, u8)] = &[(4, b'-'), (7, b'-'), (10, b'T'), (13, b':'), (16, b':'), (19, b'Z')];
+    let separators = if is_instant { separators } else { &separators[..2] };
+    if separators.iter().any(|(at, byte)| text.as_bytes()[*at] != *byte) {
+        return None;
+    }
+    let year = i32::try_from(digits(0, 4)?).ok()?;
+    let (month, day) = (small(5, 7)?, small(8, 10)?);
+    let (hour, minute, second) =
+        if is_instant { (small(11, 13)?, small(14, 16)?, small(17, 19)?) } else { (0, 0, 0) };
+    UtcMicros::from_civil(year, month, day, hour, minute, second)
 }
 
 /// A platform that may log in and forward its vehicles' frames (GB/T 32960.3, platform login).

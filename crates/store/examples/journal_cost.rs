@@ -51,7 +51,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let vehicles: Vec<_> = (0..CONNECTIONS).map(|_| VehicleId::draw(&SystemEntropy)).collect();
     let keys: Vec<_> = vehicles.iter().map(|vehicle| (*vehicle, KeyPeriod(0))).collect();
     store.keyring().create_many(&keys)?;
-    let journal = store.open_journal(&JournalSettings::default(), &"gw".parse()?, Box::new(|_| {}))?;
+    let journal = store.open_journal(
+        &JournalSettings::default(),
+        &"gw".parse()?,
+        Box::new(|_, release| release.release()),
+    )?;
     let country: Country = "CN".parse()?;
     let vin = "LRW3E7FS2RC000001".parse()?;
     let permits: Vec<_> = vehicles

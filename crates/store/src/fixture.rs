@@ -11,7 +11,7 @@ use policy::{Admission, Admitted, Facts, RegistryVersion, Rules, VehicleFacts, V
 use tempfile::TempDir;
 
 use crate::faults::FaultyDisk;
-use crate::{Error, Identity, Journal, JournalSettings, SealedBatch, Settings, Store, World};
+use crate::{Error, Identity, Journal, JournalSettings, Release, SealedBatch, Settings, Store, World};
 
 pub(crate) struct RealClock;
 
@@ -118,6 +118,11 @@ impl Center {
     }
 
     pub(crate) fn try_start(&self) -> Result<Running, Error> {
+        self.try_start_with(Release::release)
+    }
+
+    /// Starts it; `held` takes the right to free each sealed segment.
+    pub(crate) fn try_start_with(&self, held: impl Fn(Release) + Send + 'static) -> Result<Running, Error> {
         let world = World {
             clock: Arc::new(RealClock),
             entropy: Arc::new(RealEntropy),
@@ -129,9 +134,10 @@ impl Center {
         store.keyring().create_many(&new)?;
         let sealed = Arc::new(Mutex::new(Vec::new()));
         let (into, disk) = (Arc::clone(&sealed), self.disk.clone());
-        let on_sealed = Box::new(move |batch: &SealedBatch| {
+        let on_sealed = Box::new(move |batch: SealedBatch, release: Release| {
             disk.mark(SEALED_MARK | batch.last.0);
-            into.lock().push(batch.clone());
+            into.lock().push(batch);
+            held(release);
         });
         let gateway = "gw".parse().expect("a gateway");
         let journal = store.open_journal(&self.journal, &gateway, on_sealed)?;

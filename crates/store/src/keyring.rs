@@ -17,9 +17,15 @@ use parking_lot::Mutex;
 
 use crate::{Created, Error, Names, Objects};
 
-/// Keys kept unwrapped in memory, in two generations: more than the vehicles of a gateway's connections
-/// (`limits.connections_max`), so that sealing a batch rarely unwraps (about 0.1 ms a key). About 6 MiB when full.
-const KEYS_CACHED_MAX: usize = 65_536;
+/// Keys kept unwrapped in memory, in two generations that each fill a hash table of 2^17 places: more than the vehicles of a
+/// gateway's connections (`limits.connections_max`) and of a large import, because unwrapping takes about 0.1 ms a key.
+/// About 23 MiB when full.
+const KEYS_CACHED_MAX: usize = 229_376;
+
+/// Threads that wrap or unwrap many keys side by side. More would take processors from the vehicles that are being served.
+const THREADS_MAX: usize = 4;
+/// Fewer keys than this are not worth a thread.
+const KEYS_A_THREAD_MIN: usize = 64;
 
 /// What stands before a data key inside its age file: kind and version.
 const PLAIN_PREFIX: &[u8] = b"domicile data key 1\n";
@@ -145,14 +151,49 @@ impl Keyring {
         }
     }
 
-    /// Makes many keys, as [`Keyring::create`] but with few flushes for all; those that exist stay as they are.
+    /// Makes many keys, as [`Keyring::create`] but with few flushes for all; those that exist stay as they are. Nobody else may
+    /// make keys of these vehicles meanwhile: the registry changes one thing at a time.
     pub fn create_many(&self, keys: &[(VehicleId, KeyPeriod)]) -> Result<(), Error> {
-        let mut objects = Vec::with_capacity(keys.len());
-        for &(vehicle, period) in keys {
-            let key = DataKey::draw(self.shared.entropy.as_ref());
-            objects.push((self.shared.names.key(vehicle, period), self.wrap(vehicle, period, &key)?));
+        // Drawn in their order, so that a simulation draws the same ones.
+        let drawn: Vec<_> =
+            keys.iter().map(|name| (*name, Arc::new(DataKey::draw(self.shared.entropy.as_ref())))).collect();
+        let wrapped = side_by_side(&drawn, |((vehicle, period), key)| {
+            let name = self.shared.names.key(*vehicle, *period);
+            match self.shared.objects.read(&name)? {
+                Some(_) => Ok(None),
+                None => Ok(Some((name, self.wrap(*vehicle, *period, key)?))),
+            }
+        })?;
+        let (mut objects, mut made) = (Vec::with_capacity(drawn.len()), Vec::with_capacity(drawn.len()));
+        for (object, key) in wrapped.into_iter().zip(drawn) {
+            if let Some(object) = object {
+                objects.push(object);
+                made.push(key);
+            }
         }
-        self.shared.objects.create_many(objects)
+        self.shared.objects.create_many(objects)?;
+        let mut cache = self.shared.cache.lock();
+        for (name, key) in made {
+            cache.insert(name, key);
+        }
+        Ok(())
+    }
+
+    /// How many keys [`Keyring::warm`] takes at once: as many as stay in memory whatever else is asked for meanwhile.
+    pub const WARMED_MAX: usize = KEYS_CACHED_MAX / 4;
+
+    /// Unwraps keys side by side, up to [`Keyring::WARMED_MAX`] of them, so that asking for each is quick afterwards.
+    /// Those that are missing stay missing.
+    pub fn warm(&self, keys: &[(VehicleId, KeyPeriod)]) -> Result<(), Error> {
+        let wanted: Vec<_> = {
+            let mut cache = self.shared.cache.lock();
+            keys.iter().filter(|name| cache.find(name).is_none()).take(Self::WARMED_MAX).collect()
+        };
+        side_by_side(&wanted, |(vehicle, period)| match self.key(*vehicle, *period) {
+            Ok(_) | Err(Error::KeyMissing { .. }) => Ok(()),
+            Err(error) => Err(error),
+        })?;
+        Ok(())
     }
 
     /// The key; [`Error::KeyMissing`] where it was destroyed or never made.
@@ -201,6 +242,37 @@ impl Keyring {
             .and_then(|rest| <[u8; 32]>::try_from(rest).ok());
         key.map(DataKey).ok_or_else(|| Error::corrupt(&name, "it holds no key of this vehicle and period"))
     }
+}
+
+/// Does `work` on each item, on several threads where there are many; gives the results in the items' order.
+fn side_by_side<T: Sync, R: Send>(
+    items: &[T],
+    work: impl Fn(&T) -> Result<R, Error> + Sync,
+) -> Result<Vec<R>, Error> {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX);
+    let part = items.len().div_ceil(threads).max(KEYS_A_THREAD_MIN);
+    let one = |part: &[T]| part.iter().map(&work).collect::<Result<Vec<R>, Error>>();
+    let Some((first, rest)) = items.split_at_checked(part) else { return one(items) };
+    let mut results = std::thread::scope(|scope| {
+        let others: Vec<_> = rest
+            .chunks(part)
+            .map(|part| {
+                let named = std::thread::Builder::new().name("keyring".to_owned());
+                named.spawn_scoped(scope, || one(part)).map_err(|_| part)
+            })
+            .collect();
+        let mut results = vec![one(first)];
+        results.extend(others.into_iter().map(|other| match other {
+            Ok(thread) => thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+            // The system gives no thread: this one does the part.
+            Err(part) => one(part),
+        }));
+        results
+    })
+    .into_iter();
+    let mut all = Vec::with_capacity(items.len());
+    results.try_for_each(|part| part.map(|part| all.extend(part)))?;
+    Ok(all)
 }
 
 /// Keys by generation: when the younger one is full the older one goes.
@@ -280,12 +352,37 @@ mod tests {
         assert_eq!(first.create(vehicle(0), KeyPeriod(0)).expect("it exists"), key);
         assert_ne!(first.create(vehicle(0), KeyPeriod(1)).expect("a key"), key);
         first.create_many(&[(vehicle(0), KeyPeriod(0)), (vehicle(1), KeyPeriod(0))]).expect("keys");
+        assert_eq!(first.key(vehicle(0), KeyPeriod(0)).expect("made first"), key, "an existing key stays");
         let identity = Identity::parse(&identity.to_text()).expect("its own text");
         let second = keyring(folder.path(), &identity);
         assert_eq!(second.key(vehicle(0), KeyPeriod(0)).expect("the key"), key);
         assert_ne!(second.key(vehicle(1), KeyPeriod(0)).expect("the key"), key);
         second.destroy(vehicle(0), KeyPeriod(0)).expect("a deletion");
         assert!(matches!(second.key(vehicle(0), KeyPeriod(0)), Err(Error::KeyMissing { .. })));
+    }
+
+    #[test]
+    fn many_keys_are_made_and_unwrapped_side_by_side_as_one_by_one() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let identity = Identity::generate();
+        let first = keyring(folder.path(), &identity);
+        let names: Vec<_> = (0..300).map(|period| (vehicle(0), KeyPeriod(period))).collect();
+        let early = first.create(vehicle(0), KeyPeriod(7)).expect("a key");
+        first.create_many(&names).expect("keys");
+        let made: Vec<_> = names.iter().map(|name| first.key(name.0, name.1).expect("cached")).collect();
+        assert_eq!(made[7], early);
+        let second = keyring(folder.path(), &identity);
+        second.destroy(vehicle(0), KeyPeriod(200)).expect("a deletion");
+        second.warm(&names).expect("unwrapped");
+        assert_eq!(second.shared.cache.lock().young.len(), 299);
+        for (name, key) in names.iter().zip(&made) {
+            match second.key(name.0, name.1) {
+                Ok(found) => assert_eq!(&found, key),
+                Err(error) => assert!(matches!(error, Error::KeyMissing { .. }) && name.1.0 == 200),
+            }
+        }
+        let stranger = keyring(folder.path(), &Identity::generate());
+        assert!(matches!(stranger.warm(&names), Err(Error::Keyring { .. })));
     }
 
     #[test]

@@ -33,6 +33,6 @@ pub use keyring::{DataKey, Identity, Keyring, open_small, seal_small};
 pub use objects::{Created, DurableFolder, Objects, Version};
 pub use paths::{BatchName, Names, ObjectKind};
 pub use register::Register;
-pub use sealer::{SealState, SealedBatch};
+pub use sealer::{Release, SealState, SealedBatch};
 pub use settings::{Ack, JournalSettings, Settings};
 pub use store::{OnSealed, Store, World};

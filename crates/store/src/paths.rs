@@ -299,7 +299,12 @@ mod tests {
         assert!(matches!(names.kind(&batch), ObjectKind::Batch(name) if name.last.0 == 42));
         let opening = names.opening(&batch).expect("an object of this center");
         assert_eq!(names.kind(&opening), ObjectKind::Opening);
-        for foreign in ["shanghai-1/control/7.json", "shanghai-1/control/x/y", "beijing-1/genesis.json", "shanghai-1/lake/x"] {
+        for foreign in [
+            "shanghai-1/control/7.json",
+            "shanghai-1/control/x/y",
+            "beijing-1/genesis.json",
+            "shanghai-1/lake/x",
+        ] {
             assert_eq!(kind(foreign), ObjectKind::Foreign, "{foreign}");
         }
     }

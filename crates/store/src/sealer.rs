@@ -37,10 +37,26 @@ pub struct SealedBatch {
     pub hour: UtcMicros,
 }
 
+/// The right to free the journal's segment of a sealed batch. Until it is used the journal keeps the segment: who holds it back
+/// (because the batch is not in the ledger yet) holds up the journal, in the end the vehicles. Dropped unused, the segment stays
+/// until the next start. Segments are released in the order in which they were sealed.
+#[must_use = "the journal keeps the segment until it is released"]
+pub struct Release {
+    shared: Arc<Shared>,
+    number: SegmentNumber,
+}
+
+impl Release {
+    /// Lets the journal zero the segment and use it again, and acknowledges what waited for the batch (`ack = "object"`).
+    pub fn release(self) {
+        self.shared.release(self.number);
+    }
+}
+
 /// Whether sealing works.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SealState {
-    /// Closed segments that wait for their batch.
+    /// Closed segments that wait for their batch, or for its release.
     pub waiting: usize,
     /// Batches sealed since the start.
     pub sealed: u64,
@@ -70,12 +86,13 @@ impl Sealer {
 
     pub(crate) fn run(self) {
         let mut pause = RETRY_MIN;
-        while let Some(segment) = self.shared.next_closed() {
+        while let Some(segment) = self.shared.next_unsealed() {
             match self.target.seal(&segment) {
                 Ok(sealed) => {
                     pause = RETRY_MIN;
-                    (self.target.on_sealed)(&sealed);
-                    self.shared.release(segment.number);
+                    self.shared.sealed(segment.number);
+                    let release = Release { shared: Arc::clone(&self.shared), number: segment.number };
+                    (self.target.on_sealed)(sealed, release);
                 }
                 Err(error) => {
                     tracing::error!(segment = segment.number.0, %error, "sealing failed; trying again");

@@ -2,11 +2,13 @@
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use model::{CenterName, Clock, Entropy, GatewayName, KeyPeriod, Sequence, VehicleId};
+use object_store::path::Path;
 use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 
@@ -16,7 +18,7 @@ use crate::paths::{LOCK_FILE, journal_folder};
 use crate::sealer::SealTarget;
 use crate::{
     Ack, Batch, BatchName, Disk, Error, Identity, Journal, JournalSettings, Keyring, Names, Objects,
-    Register, SealedBatch, Settings, batch,
+    Register, Release, SealedBatch, Settings, batch,
 };
 
 /// What the store takes from the outside world.
@@ -30,8 +32,9 @@ pub struct World {
     pub disk: Arc<dyn Disk>,
 }
 
-/// Called on the sealing thread with each batch once it lies durably in the store, in order. It must not block for long.
-pub type OnSealed = Box<dyn Fn(&SealedBatch) + Send>;
+/// Called on the sealing thread with each batch once it lies durably in the store, in order, together with the right to free its
+/// segment. It must not block for long.
+pub type OnSealed = Box<dyn Fn(SealedBatch, Release) + Send>;
 
 /// A center's durable state.
 pub struct Store {
@@ -50,7 +53,7 @@ impl Store {
     /// Opens the store of the data folder `folder` for writing and claims the center's prefix. One process a folder.
     pub fn open(
         settings: &Settings,
-        folder: &Path,
+        folder: &FilePath,
         center: &CenterName,
         identity: &Identity,
         world: World,
@@ -136,6 +139,11 @@ impl Store {
         Ok(batches)
     }
 
+    /// Reads a part of the transparency log by its name below the log's folder; `None` where there is none.
+    pub fn read_log(&self, name: &str) -> Result<Option<Bytes>, Error> {
+        self.objects.read(&Path::from(format!("{}/{name}", self.names.ledger())))
+    }
+
     /// Reads a batch.
     pub fn read_batch(&self, name: &BatchName) -> Result<Batch, Error> {
         read_batch(&self.objects, name)
@@ -157,7 +165,7 @@ fn local_folder(url: &str) -> Result<&str, Error> {
     })
 }
 
-fn lock(folder: &Path) -> Result<File, Error> {
+fn lock(folder: &FilePath) -> Result<File, Error> {
     let doing = || format!("locking {}", folder.display());
     create_folder_durable(folder).map_err(Error::disk(doing()))?;
     let path = folder.join(LOCK_FILE);

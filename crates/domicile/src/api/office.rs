@@ -1,10 +1,11 @@
 //! What the interface works on: the opened center, with or without its listeners running.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use ledger::{Book, Ledger};
 use model::{VehicleId, Vin};
-use policy::RegistryVersion;
+use policy::{Access, RegistryVersion};
 use registry::Registry;
 use store::{OsDisk, Store};
 
@@ -12,7 +13,9 @@ use super::Problem;
 use super::query::Sql;
 use super::status::LiveView;
 use super::vehicles::{ConnectionView, DiaryLine};
-use crate::center::{Center, CenterError};
+use crate::bookkeeping::{Bookkeeper, Seen};
+use crate::center::{Center, CenterError, Packs};
+use crate::observe::Metrics;
 use crate::world::World;
 
 /// Why a center can't be opened.
@@ -24,6 +27,18 @@ pub(crate) enum OfficeError {
     Store(#[from] store::Error),
     #[error(transparent)]
     Registry(#[from] registry::Error),
+    #[error(transparent)]
+    Ledger(#[from] ledger::Error),
+    #[error("{}: {what}", path.display())]
+    Access { path: PathBuf, what: String },
+    #[error("the system gives no thread: {0}")]
+    Thread(std::io::Error),
+    #[error(
+        "the log in the store is not the one that this center last published (checkpoint of size {size} in {}): {what}. The store was \
+         rolled back or exchanged; nothing is signed on top of it. Bring the newest store back, or ask the cosigners what they saw",
+        path.display()
+    )]
+    RolledBack { path: PathBuf, size: u64, what: String },
 }
 
 /// A center's durable rooms, opened by the one process that has the folder.
@@ -31,10 +46,14 @@ pub(crate) struct Rooms {
     pub(crate) center: Arc<Center>,
     pub(crate) store: Arc<Store>,
     pub(crate) registry: Arc<Registry>,
+    pub(crate) packs: Arc<Packs>,
+    pub(crate) access: Arc<Access>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) books: Arc<Bookkeeper>,
 }
 
 impl Rooms {
-    /// Opens a folder's store and registry.
+    /// Opens a folder's store, ledger and registry. A center from before the ledger is adopted.
     ///
     /// # Errors
     /// [`store::Error::InUse`] (inside) where another process has the folder, and whatever is wrong with the folder.
@@ -44,18 +63,90 @@ impl Rooms {
         let outside = store::World { clock, entropy, disk: Arc::new(OsDisk) };
         let name = center.genesis.center();
         let store = Store::open(&center.settings.store, folder, &name, &center.identity()?, outside)?;
+        let center = center.adopt(store.objects(), world)?;
         center.check_store(store.objects())?;
+        let metrics = Arc::new(Metrics::new());
+        let books = Arc::new(open_books(&center, &store, world, &metrics)?);
+        let packs = Packs::open(&center, store.objects(), books.on_recorded())?;
+        metrics.decide_by(packs.in_force().pack.version());
+        let access = open_access(folder)?;
         let outside =
             registry::World { clock: Arc::clone(&world.clock), entropy: Arc::clone(&world.entropy) };
+        let told = books.on_recorded();
         let registry = Registry::open(
             &folder.join("registry/registry.sqlite"),
             store.objects().clone(),
             store.names().clone(),
             store.keyring().clone(),
             outside,
+            Some(Box::new(move |_| told())),
         )?;
-        Ok(Self { center: Arc::new(center), store: Arc::new(store), registry: Arc::new(registry) })
+        // What a crash left unentered.
+        books.on_recorded()();
+        Ok(Self {
+            center: Arc::new(center),
+            store: Arc::new(store),
+            registry: Arc::new(registry),
+            packs: Arc::new(packs),
+            access: Arc::new(access),
+            metrics,
+            books,
+        })
     }
+
+    /// What the interface's handlers share, for these rooms.
+    pub(crate) fn office(
+        &self,
+        world: &World,
+        live: Option<Arc<dyn Live>>,
+        sql: Option<Arc<dyn Sql>>,
+    ) -> Office {
+        Office {
+            world: world.clone(),
+            center: self.center.clone(),
+            store: self.store.clone(),
+            registry: self.registry.clone(),
+            packs: self.packs.clone(),
+            access: self.access.clone(),
+            books: self.books.clone(),
+            live,
+            sql,
+        }
+    }
+}
+
+/// Opens the ledger and starts to keep it. Without witnesses there is nobody to ask what was seen of the log, and it signs at once.
+fn open_books(
+    center: &Center,
+    store: &Store,
+    world: &World,
+    metrics: &Arc<Metrics>,
+) -> Result<Bookkeeper, OfficeError> {
+    let (objects, names) = (store.objects().clone(), store.names().clone());
+    let settings = &center.settings.ledger;
+    let ledger = Ledger::open(ledger::Parts {
+        objects: objects.clone(),
+        folder: names.ledger(),
+        key: center.log_key()?,
+        clock: Arc::clone(&world.clock),
+        owner: format!("{} at {}", names.center(), world.clock.now()),
+        publish_at_once: settings.quorum == 0,
+    })?;
+    let seen = Seen::of(&center.folder);
+    seen.check(&ledger, &center.genesis.log_key())?;
+    if settings.witnesses.is_empty() {
+        ledger.allow(None)?;
+    }
+    let (clock, entropy) = (Arc::clone(&world.clock), Arc::clone(&world.entropy));
+    let book = Book::open(ledger, objects, names, Arc::clone(&clock), entropy)?;
+    Bookkeeper::start(book, seen, clock, metrics.clone(), store.keyring().clone()).map_err(OfficeError::Thread)
+}
+
+fn open_access(folder: &Path) -> Result<Access, OfficeError> {
+    let path = folder.join("policy/access.cedar");
+    let wrong = |what: String| OfficeError::Access { path: path.clone(), what };
+    let text = std::fs::read_to_string(&path).map_err(|error| wrong(error.to_string()))?;
+    Access::parse(&text).map_err(|error| wrong(error.to_string()))
 }
 
 /// What only a serving center knows and does.
@@ -63,6 +154,9 @@ pub(crate) trait Live: Send + Sync {
     /// The registry has changed in a way that must hold at once: raises the journal's barrier to this version and lets every
     /// connection ask again whether it may stay. Returns after the barrier.
     fn registry_changed(&self, version: RegistryVersion);
+
+    /// Another country pack is in force: decisions from now on are taken by it and name it.
+    fn pack_changed(&self);
 
     /// The latest of what somebody who shows or claims this VIN did, oldest first.
     fn diary(&self, vin: &Vin) -> Vec<DiaryLine>;
@@ -81,7 +175,11 @@ pub(crate) trait Live: Send + Sync {
 pub(crate) struct Office {
     pub(crate) world: World,
     pub(crate) center: Arc<Center>,
+    pub(crate) store: Arc<Store>,
     pub(crate) registry: Arc<Registry>,
+    pub(crate) packs: Arc<Packs>,
+    pub(crate) access: Arc<Access>,
+    pub(crate) books: Arc<Bookkeeper>,
     /// `None` where a command has opened the folder of a center that is not running.
     pub(crate) live: Option<Arc<dyn Live>>,
     /// `None` in a pure gateway.

@@ -21,6 +21,11 @@ impl Problem {
         Self::new(StatusCode::BAD_REQUEST, "invalid", detail)
     }
 
+    /// Nobody knows who asks.
+    pub(crate) fn unauthorized(detail: impl ToString) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", detail)
+    }
+
     /// A rule refuses it.
     pub(crate) fn refused(detail: impl ToString) -> Self {
         Self::new(StatusCode::FORBIDDEN, "refused", detail)
@@ -77,12 +82,13 @@ impl From<registry::Error> for Problem {
     fn from(error: registry::Error) -> Self {
         use registry::Error;
         match error {
-            Error::Field { .. } | Error::Import { .. } => Self::invalid(error),
+            Error::Field { .. } | Error::Import { .. } | Error::Schema { .. } => Self::invalid(error),
             Error::AlreadyRegistered { .. }
             | Error::CountryDiffers { .. }
             | Error::AlreadyRevoked { .. }
-            | Error::PlatformExists => Self::conflict(error),
-            Error::NoSuchVehicle | Error::NoSuchPlatform => Self::not_found(error),
+            | Error::PlatformExists
+            | Error::TokenExists => Self::conflict(error),
+            Error::NoSuchVehicle | Error::NoSuchPlatform | Error::NoSuchToken => Self::not_found(error),
             _ => Self::unavailable(error),
         }
     }

@@ -1,31 +1,33 @@
 //! SQL: a question in, an Arrow stream out (IPC streaming format).
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 use arrow::ipc::writer::StreamWriter;
-use axum::Json;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
+use policy::{Action, Resource};
 use serde::{Deserialize, Serialize};
 
 use super::status::TableView;
-use super::{Office, Problem};
+use super::{Caller, Office, Problem};
 
 /// The content type of an Arrow stream.
 const ARROW_STREAM: &str = "application/vnd.apache.arrow.stream";
 
 /// Whoever answers SQL.
 pub(crate) trait Sql: Send + Sync {
-    /// Answers one question.
-    fn query(&self, sql: String) -> BoxFuture<'_, Result<Rows, Problem>>;
+    /// Answers one question over the tables of `allowed`; over all where it is `None`.
+    fn query(&self, sql: String, allowed: Option<BTreeSet<String>>) -> BoxFuture<'_, Result<Rows, Problem>>;
 
     /// How the tables are.
     fn tables(&self) -> Vec<TableView>;
@@ -44,15 +46,23 @@ pub(crate) struct Question {
     pub(crate) sql: String,
 }
 
-pub(super) async fn query(State(office): State<Arc<Office>>, Json(question): Json<Question>) -> Response {
-    match answer(&office, question.sql).await {
+pub(super) async fn query(
+    State(office): State<Arc<Office>>,
+    Extension(caller): Extension<Caller>,
+    Json(question): Json<Question>,
+) -> Response {
+    let asked = match office.tables_for(&caller) {
+        Ok(allowed) => answer(&office, question.sql, allowed).await,
+        Err(problem) => Err(problem),
+    };
+    match asked {
         Ok(body) => ([(header::CONTENT_TYPE, ARROW_STREAM)], body).into_response(),
         Err(problem) => problem.into_response(),
     }
 }
 
-async fn answer(office: &Office, sql: String) -> Result<Body, Problem> {
-    let mut rows = office.query(sql).await?;
+async fn answer(office: &Office, sql: String, allowed: Option<BTreeSet<String>>) -> Result<Body, Problem> {
+    let mut rows = office.query(sql, allowed).await?;
     // Most of what can fail does so before the first rows, and then the answer can still be a problem instead of a stream
     // that breaks off.
     let first = rows.batches.next().await.transpose()?;
@@ -72,11 +82,45 @@ async fn answer(office: &Office, sql: String) -> Result<Body, Problem> {
     })))
 }
 
+/// The tables, and whether their rows name persons or vehicles.
+const TABLES: &[(&str, bool)] = &[
+    ("signals", false),
+    ("positions", false),
+    ("events", false),
+    ("vehicles", false),
+    ("frames", true),
+    ("sales", true),
+    ("owners", true),
+    ("services", true),
+];
+
 impl Office {
-    /// Answers one question.
-    pub(crate) async fn query(&self, sql: String) -> Result<Rows, Problem> {
+    /// The tables that a caller may ask; `None` for all.
+    fn tables_for(&self, caller: &Caller) -> Result<Option<BTreeSet<String>>, Problem> {
+        let mut allowed = BTreeSet::new();
+        let mut last = Ok(());
+        for &(name, identities) in TABLES {
+            match self.permit(caller, Action::Query, &Resource::Table { name, identities }) {
+                Ok(()) => {
+                    allowed.insert(name.to_owned());
+                }
+                refused => last = refused,
+            }
+        }
+        if allowed.is_empty() {
+            last?;
+        }
+        Ok((allowed.len() < TABLES.len()).then_some(allowed))
+    }
+
+    /// Answers one question over the tables of `allowed`; over all where it is `None`.
+    pub(crate) async fn query(
+        &self,
+        sql: String,
+        allowed: Option<BTreeSet<String>>,
+    ) -> Result<Rows, Problem> {
         match &self.sql {
-            Some(sql_room) => sql_room.query(sql).await,
+            Some(sql_room) => sql_room.query(sql, allowed).await,
             None => Err(Problem::unavailable(
                 "this center is a pure gateway: it has no tables (setting lake.enabled, or a program built without the lake)",
             )),
@@ -86,9 +130,10 @@ impl Office {
 
 #[cfg(feature = "lake")]
 impl Sql for lake::Lake {
-    fn query(&self, sql: String) -> BoxFuture<'_, Result<Rows, Problem>> {
+    fn query(&self, sql: String, allowed: Option<BTreeSet<String>>) -> BoxFuture<'_, Result<Rows, Problem>> {
         Box::pin(async move {
-            let answer = lake::Lake::query(self, &sql).await.map_err(query_problem)?;
+            let allowed = lake::Allowed { tables: allowed };
+            let answer = lake::Lake::query_as(self, &sql, &allowed).await.map_err(query_problem)?;
             Ok(Rows { schema: answer.schema, batches: answer.rows.map_err(query_problem).boxed() })
         })
     }

@@ -41,6 +41,7 @@ pub(crate) struct LiveView {
     pub(crate) refused: Vec<CountView>,
     pub(crate) journal: JournalView,
     pub(crate) store: StoreView,
+    pub(crate) ledger: LedgerView,
 }
 
 /// What came over one protocol.
@@ -86,6 +87,18 @@ pub(crate) struct StoreView {
     /// Batches sealed since the start.
     pub(crate) batches: u64,
     /// Segments of the journal that wait to be sealed.
+    pub(crate) waiting: u64,
+}
+
+/// How the transparency log is.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct LedgerView {
+    /// `healthy`; `held` while no cosigner has said what it saw; `failing` while nothing is entered.
+    pub(crate) state: String,
+    pub(crate) entries: u64,
+    /// Entries under the published checkpoint.
+    pub(crate) published: u64,
+    /// Entries that wait to be committed.
     pub(crate) waiting: u64,
 }
 

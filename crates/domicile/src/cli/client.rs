@@ -17,7 +17,7 @@ use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
 use super::Refused;
-use crate::api::{Office, OfficeError, Problem, Rooms, private_router};
+use crate::api::{OfficeError, Problem, Rooms, private_router};
 use crate::assemble::Flow;
 use crate::center::Center;
 use crate::world::World;
@@ -27,7 +27,7 @@ pub(crate) enum Client {
     /// A running center.
     Socket(hyper::client::conn::http1::SendRequest<Body>),
     /// The folder, opened by this process.
-    Here { router: Router, flow: Option<Box<Flow>> },
+    Here { router: Router, flow: Option<Box<Flow>>, rooms: Box<Rooms> },
 }
 
 impl Client {
@@ -45,8 +45,14 @@ impl Client {
     ) -> anyhow::Result<T> {
         let mut client = Self::find(folder, world, true).await?;
         let done = work(&mut client).await;
-        if let Self::Here { flow: Some(flow), .. } = client {
-            tokio::task::spawn_blocking(move || flow.close()).await?;
+        if let Self::Here { flow, rooms, .. } = client {
+            tokio::task::spawn_blocking(move || {
+                if let Some(flow) = flow {
+                    flow.close();
+                }
+                rooms.books.close()
+            })
+            .await?;
         }
         done
     }
@@ -70,9 +76,8 @@ impl Client {
                 if let Some(flow) = &flow {
                     flow.caught_up().await;
                 }
-                let Rooms { center, registry, .. } = rooms;
-                let office = Office { world: world.clone(), center, registry, live: None, sql };
-                Ok(Self::Here { router: private_router(Arc::new(office)), flow })
+                let office = Arc::new(rooms.office(world, None, sql));
+                Ok(Self::Here { router: private_router(office), flow, rooms: Box::new(rooms) })
             }
             Err(error) => {
                 Err(error).with_context(|| format!("talking to the center over {}", path.display()))

@@ -3,8 +3,12 @@
 use model::{CenterName, Country};
 
 use super::Folder;
+use crate::api::Rooms;
 use crate::center::{Center, NewCenter};
 use crate::world::World;
+
+/// The name of the token that a new center has.
+const FIRST_TOKEN: &str = "first";
 
 /// Make a data center's folder: keys, certificates, settings
 #[derive(clap::Args)]
@@ -31,12 +35,22 @@ impl Init {
         let new =
             NewCenter { country: self.country, center: self.center, site: self.site, hosts: self.hosts };
         let center = Center::create(&folder, &new, world)?;
+        // From here on everything that is made has its entry: genesis, pack, and the first token.
+        let rooms = Rooms::open(&folder, world)?;
+        let (token, _) = rooms.registry.token_create(FIRST_TOKEN, policy::Role::Operator, None)?;
+        rooms.books.close();
         let dir = folder.display();
         say!("Center {} of {} lies in {dir}.", center.genesis.center(), center.genesis.country());
         say!(
             "Settings: {dir}/domicile.toml. Keys: {dir}/keys and {dir}/pki; keep a copy of both in a safe place."
         );
+        say!(
+            "The country's key {dir}/keys/country.key signs the genesis and the country pack ({}). It may lie elsewhere until a pack \
+             changes.",
+            rooms.packs.in_force().pack.version()
+        );
         say!("Next:\n  domicile vehicle import FILE.csv --dir {dir}\n  domicile serve --dir {dir}");
+        say!("A token for the API, role operator; it is kept nowhere in this form:\n{}", token.as_str());
         Ok(())
     }
 }

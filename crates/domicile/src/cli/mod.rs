@@ -14,11 +14,16 @@ mod doctor;
 mod egress;
 mod harness;
 mod init;
+mod ledger;
 mod platform;
+mod policy;
+mod proof;
 mod query;
+mod records;
 mod serve;
 mod sim;
 mod status;
+mod token;
 mod vehicle;
 
 use std::io::Write as _;
@@ -46,7 +51,12 @@ enum Command {
     Egress(egress::Egress),
     Vehicle(vehicle::Vehicles),
     Platform(platform::Platforms),
+    Token(token::Tokens),
     Query(query::Query),
+    Records(records::Records),
+    Policy(policy::Policies),
+    Ledger(ledger::Ledgers),
+    Proof(proof::Proofs),
     Demo(demo::Demo),
     Sim(sim::Sim),
     Decode(decode::Decode),
@@ -122,7 +132,12 @@ fn run(command: Command, world: &World) -> anyhow::Result<()> {
         Command::Egress(egress) => egress.run(world),
         Command::Vehicle(vehicles) => vehicles.run(world),
         Command::Platform(platforms) => platforms.run(world),
+        Command::Token(tokens) => tokens.run(world),
         Command::Query(query) => query.run(world),
+        Command::Records(records) => records.run(world),
+        Command::Policy(policies) => policies.run(world),
+        Command::Ledger(ledgers) => ledgers.run(world),
+        Command::Proof(proofs) => proofs.run(world),
         Command::Demo(demo) => demo.run(world),
         Command::Sim(sim) => sim.run(world),
         Command::Decode(decode) => decode.run(world),

@@ -6,6 +6,9 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::Folder;
 use crate::api::Rooms;
 use crate::assemble::Serving;
+use crate::center::Center;
+use crate::egress::Declared;
+use crate::egress::confine::Confinement;
 use crate::observe::{LogFormat, start_logs};
 use crate::world::World;
 
@@ -27,10 +30,30 @@ impl Serve {
         let format = if self.log_json { LogFormat::Json } else { LogFormat::Text };
         start_logs(format, &self.log);
         raise_descriptor_limit();
-        let rooms = Rooms::open(&self.folder.path(world), world)?;
+        let folder = self.folder.path(world);
+        // Before there is any thread, because those that exist already stay as they are.
+        confine(&Center::open(&folder, world)?)?;
+        let rooms = Rooms::open(&folder, world)?;
         let runtime = Builder::new_multi_thread().enable_all().thread_name("serve").build()?;
         runtime.block_on(serve(rooms, world))
     }
+}
+
+/// Gives up every file and port that a serving center does not need, as far as the kernel can hold it to that.
+fn confine(center: &Center) -> anyhow::Result<()> {
+    let declared = Declared::of(&center.settings, center.genesis.country())?;
+    if !center.settings.egress.confine {
+        tracing::warn!("not confined: the setting egress.confine is off");
+        return Ok(());
+    }
+    let report = Confinement::of(center, &declared).apply()?;
+    tracing::info!(
+        filesystem = report.filesystem.as_str(),
+        network = report.network.as_str(),
+        destinations = declared.destinations().len(),
+        "confined; `domicile doctor --egress` says more"
+    );
+    Ok(())
 }
 
 async fn serve(rooms: Rooms, world: &World) -> anyhow::Result<()> {

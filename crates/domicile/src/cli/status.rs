@@ -90,6 +90,13 @@ fn print_live(before: &LiveView, live: &LiveView, seconds: f64) {
         live.store.batches,
         live.store.waiting
     );
+    say!(
+        "ledger      {}, {} entries, {} of them under the published checkpoint, {} waiting",
+        live.ledger.state,
+        live.ledger.entries,
+        live.ledger.published,
+        live.ledger.waiting
+    );
     for refused in live.refused.iter().filter(|refused| refused.count > 0) {
         say!("refused     {} × {}", refused.count, refused.code);
     }

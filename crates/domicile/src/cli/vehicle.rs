@@ -172,7 +172,7 @@ impl List {
         loop {
             let page: Vec<VehicleView> = client.get(&format!("/api/vehicles{after}")).await?;
             let Some(last) = page.last() else { break };
-            after = format!("?after={}", last.vin);
+            after = format!("?after={}", last.id);
             match self.format {
                 Format::Json => all.extend(page),
                 Format::Table => page.iter().for_each(|vehicle| say!("{}", line(vehicle))),

@@ -15,11 +15,9 @@
 pub(crate) mod confine;
 pub(crate) mod declared;
 pub(crate) mod dial;
-#[cfg_attr(not(test), expect(dead_code, reason = "the serving center adds them when it asks witnesses"))]
 pub(crate) mod gauges;
 pub(crate) mod http;
 pub(crate) mod nft;
-#[cfg_attr(not(test), expect(dead_code, reason = "the serving center asks them when it has a ledger"))]
 pub(crate) mod witness;
 
 pub(crate) use declared::Declared;

@@ -176,11 +176,6 @@ impl Witnesses {
         Ok(Self { client, witnesses })
     }
 
-    /// Whether there is any.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.witnesses.is_empty()
-    }
-
     /// Asks all of them at once to cosign a checkpoint of `size` entries. `proof` gives the consistency proof from a smaller size.
     pub(crate) async fn cosign<P>(&self, size: u64, checkpoint: &str, proof: P) -> Vec<Outcome>
     where

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use model::{Assurance, Clock, ConnectionId, Protocol, UtcMicros, Vin};
 use policy::{Admission, Certificate, Facts, Refusal, Rules, Signature, Transport, VehicleFacts, Via};
 use registry::Registry;
@@ -29,7 +30,8 @@ pub(crate) struct Gate {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) connections: Arc<Connections>,
     pub(crate) diary: Arc<Diary>,
-    pub(crate) rules: Rules,
+    /// What admission is decided by; another country pack changes it while connections are there.
+    rules: ArcSwap<Rules>,
     pub(crate) limits: Limits,
     /// Issuers that the operator names, and what their certificates stand for.
     pub(crate) issuers: Vec<Issuer>,
@@ -89,12 +91,23 @@ impl Gate {
     pub(crate) fn new(parts: Parts) -> Self {
         let Parts { journal, registry, clock, metrics, connections, diary, rules, limits, issuers } = parts;
         let observed = Arc::new(CommitWaiter::new());
+        let rules = ArcSwap::from_pointee(rules);
         Self { journal, registry, clock, metrics, connections, diary, rules, limits, issuers, observed }
     }
 
     /// Now, by both clocks.
     pub(crate) fn moment(&self) -> Moment {
         Moment { utc: self.clock.now(), monotonic: self.clock.monotonic() }
+    }
+
+    /// Takes decisions by these rules from now on.
+    pub(crate) fn decide_by(&self, rules: Rules) {
+        self.rules.store(Arc::new(rules));
+    }
+
+    /// What decisions are taken by.
+    pub(crate) fn rules(&self) -> Rules {
+        **self.rules.load()
     }
 
     /// Decides whether a vehicle is admitted on a connection, on the registry as it stands now.
@@ -106,7 +119,7 @@ impl Gate {
         let (version, vehicle) = self.registry.look(claim.vin);
         let holder = vehicle.as_ref().and_then(|vehicle| self.connections.holder(vehicle.id, connection));
         let admission = policy::admit(&Facts {
-            rules: &self.rules,
+            rules: &self.rules.load(),
             version,
             vin: claim.vin,
             vehicle: vehicle.as_deref(),

@@ -480,7 +480,7 @@ impl Ledger {
             signature == Signature::Verified && member.admission.assurance() < Assurance::Signature;
         let is_weaker = match signature {
             Signature::Invalid => true,
-            Signature::Absent | Signature::Unverifiable => self.gate.rules.require_signature,
+            Signature::Absent | Signature::Unverifiable => self.gate.rules().require_signature,
             Signature::Verified | Signature::NotApplicable => false,
         };
         if !is_stronger && !is_weaker {

@@ -6,6 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use hyper::body::Incoming;
+use hyper::service::{Service as _, service_fn};
+use hyper::Request;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use model::Protocol;
@@ -24,6 +27,7 @@ use super::dialogue::seconds;
 use super::gate::{Certified, Gate, plain_address};
 use super::tls::{self, Tls};
 use super::{gbt32960, sweep, tesla};
+use crate::api::access::PeerAddress;
 use crate::settings::listen_address;
 
 /// Connections that the system may hold ready before we accept them: a fleet that reconnects at once after an outage.
@@ -161,7 +165,7 @@ fn receive(
             if let Ok(seat) = http_seats.clone().try_acquire_owned() {
                 let (tls, router) = (tls.clone(), router.clone());
                 tokio::spawn(async move {
-                    serve_http(&tls, stream, router).await;
+                    serve_http(&tls, stream, plain_address(peer), router).await;
                     drop(seat);
                 });
             }
@@ -211,12 +215,18 @@ async fn serve_gbt32960(gate: Arc<Gate>, tls: Arc<Tls>, keys: Arc<Keys>, stream:
     }
 }
 
-async fn serve_http(tls: &Tls, stream: TcpStream, router: Router) {
+async fn serve_http(tls: &Tls, stream: TcpStream, peer: IpAddr, router: Router) {
     let Ok(stream) = handshake(tls, stream).await else { return };
+    let service = TowerToHyperService::new(router);
+    // The metrics may be read from some addresses only.
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(PeerAddress(peer));
+        service.call(request)
+    });
     let served = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HTTP_HEAD_TIME)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+        .serve_connection(TokioIo::new(stream), service);
     if let Err(error) = served.await {
         tracing::debug!(%error, "an HTTP connection broke off");
     }

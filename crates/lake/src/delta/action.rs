@@ -23,6 +23,17 @@ pub(crate) struct Action {
     pub(crate) remove: Option<Remove>,
 }
 
+impl Action {
+    /// Whether it says more than who committed.
+    pub(crate) fn changes_the_table(&self) -> bool {
+        self.protocol.is_some()
+            || self.meta_data.is_some()
+            || self.txn.is_some()
+            || self.add.is_some()
+            || self.remove.is_some()
+    }
+}
+
 /// Who committed and how; for people.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -1,6 +1,6 @@
 //! Reading a log: the newest checkpoint, then the commits after it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use futures::TryStreamExt;
@@ -30,8 +30,8 @@ pub(crate) struct Snapshot {
     /// In the order in which they were added.
     pub(crate) files: Vec<Arc<DataFile>>,
     pub(crate) transactions: BTreeMap<String, i64>,
-    /// Removed files, which a checkpoint must name for a while.
-    removed: bool,
+    /// Removed files, which a checkpoint must name for a while; their names are never given again.
+    removed: Arc<BTreeSet<String>>,
 }
 
 impl Snapshot {
@@ -42,7 +42,7 @@ impl Snapshot {
             metadata: None,
             files: Vec::new(),
             transactions: BTreeMap::new(),
-            removed: false,
+            removed: Arc::default(),
         }
     }
 
@@ -56,7 +56,13 @@ impl Snapshot {
 
     /// Whether a checkpoint of this program would be complete: it writes no tombstones.
     pub(crate) fn is_append_only(&self) -> bool {
-        !self.removed
+        self.removed.is_empty()
+    }
+
+    /// Whether a commit up to this version names the data file, be it still the table's or not.
+    pub(crate) fn names(&self, file: &str) -> bool {
+        // What is asked for is most likely among the newest.
+        self.files.iter().rev().any(|known| known.add.path == file) || self.removed.contains(file)
     }
 
     /// The next version, made by these actions.
@@ -73,8 +79,8 @@ impl Snapshot {
                 let statistics = add.stats.as_deref().and_then(FileStatistics::from_json);
                 self.files.push(Arc::new(DataFile { add, statistics }));
             } else if let Some(remove) = action.remove {
-                self.removed = true;
                 self.files.retain(|file| file.add.path != remove.path);
+                Arc::make_mut(&mut self.removed).insert(remove.path);
             }
         }
     }

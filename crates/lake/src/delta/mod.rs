@@ -3,6 +3,7 @@
 //! docs/decisions/0001-own-delta-log.md.
 
 mod action;
+mod changes;
 mod checkpoint;
 mod log;
 mod statistics;
@@ -10,6 +11,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+pub use changes::Changes;
 pub(crate) use log::{DataFile, Snapshot};
 pub(crate) use statistics::{Bounds, FileStatistics};
 pub(crate) use table::{DeltaTable, NewFile};

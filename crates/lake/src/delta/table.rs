@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::Error;
 use crate::delta::action::{Action, Add, CommitInfo, Format, Metadata, Protocol, Transaction};
+use crate::delta::changes::{self, Changes};
 use crate::delta::checkpoint;
 use crate::delta::log::{self, LogNames, Snapshot};
 use crate::delta::statistics::FileStatistics;
@@ -77,6 +78,15 @@ impl DeltaTable {
         self.snapshot.transactions.get(app_id).copied()
     }
 
+    /// What a version changed, as its commit in the store says it.
+    pub(crate) async fn changes(&self, version: i64) -> Result<Changes, Error> {
+        let table = self.table.name();
+        if !(0..=self.snapshot.version).contains(&version) {
+            return Err(Error::NoVersion { table: table.to_owned(), version });
+        }
+        changes::read(self.store.as_ref(), &self.names, &self.folder, version, table).await
+    }
+
     /// Reads the log again where an earlier step may or may not have taken effect.
     pub(crate) async fn settle(&mut self) -> Result<(), Error> {
         if self.unsure { self.refresh().await } else { Ok(()) }
@@ -109,12 +119,38 @@ impl DeltaTable {
                 data_change: true,
                 stats: Some(file.statistics.to_json()),
             };
-            // The name is the batch's, so that a try after a crash overwrites the file of the try before,
-            // which no commit names yet.
-            self.store.put(&self.folder.clone().join(file.name), file.bytes.into()).await?;
+            if !self.write(&file).await? {
+                if self.transaction(app_id).is_some_and(|held| held >= version) {
+                    return Ok(false);
+                }
+                return Err(Error::FileTaken { table: self.table.name(), file: file.name });
+            }
             actions.push(Action { add: Some(add), ..Action::default() });
         }
         self.append_exactly_once(app_id, version, actions).await
+    }
+
+    /// Writes a data file; `false` where a commit names it already, which then stays as it is.
+    ///
+    /// The name is the batch's, so that a try after a crash overwrites the file of the try before, which no
+    /// commit names yet. A file is entered in books only once its commit names it, so that is never one whose
+    /// content somebody relies on.
+    async fn write(&mut self, file: &NewFile) -> Result<bool, Error> {
+        let path = self.folder.clone().join(file.name.as_str());
+        let create = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
+        match self.store.put_opts(&path, file.bytes.clone().into(), create).await {
+            Ok(_) => return Ok(true),
+            Err(object_store::Error::AlreadyExists { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+        // Only the log in the store knows what the file is, whatever this process remembers.
+        self.refresh().await?;
+        if self.snapshot.names(&file.name) {
+            return Ok(false);
+        }
+        self.unsure = true;
+        self.store.put(&path, file.bytes.clone().into()).await?;
+        Ok(true)
     }
 
     async fn append_exactly_once(

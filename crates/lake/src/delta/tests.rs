@@ -149,3 +149,72 @@ fn statistics_read_back_as_written_but_for_rounding_outwards() {
         assert_eq!(FileStatistics::from_json(&json[..length]), None);
     }
 }
+
+fn content(store: &Arc<InMemory>, name: &str) -> Bytes {
+    let path = Path::from("t").join(name);
+    block_on(async { store.get(&path).await.expect("a file").bytes().await.expect("bytes") })
+}
+
+fn other(name: &str) -> NewFile {
+    NewFile { bytes: Bytes::from_static(b"other rows"), ..file(name) }
+}
+
+#[test]
+fn a_file_without_a_commit_is_overwritten_and_one_that_a_commit_names_is_not() {
+    let store = Arc::new(InMemory::new());
+    let (mut one, mut stale) = (open(&store).expect("a table"), open(&store).expect("a table"));
+    block_on(store.put(&"t/a".into(), "of a try that crashed".into())).expect("a put");
+    assert!(block_on(one.commit("c/a", 5, Some(file("a")))).expect("a commit"));
+    assert_eq!(content(&store, "a"), "rows");
+    // Who does not know of the commit learns of it before it writes.
+    assert!(!block_on(stale.commit("c/a", 5, Some(other("a")))).expect("found in the log"));
+    let taken = block_on(one.commit("c/b", 5, Some(other("a"))));
+    assert!(matches!(taken, Err(Error::FileTaken { table: "events", file }) if file == "a"));
+    let removal = r#"{"remove":{"path":"a","deletionTimestamp":1,"dataChange":true}}"#;
+    block_on(store.put(&"t/_delta_log/00000000000000000002.json".into(), removal.into())).expect("a put");
+    assert!(matches!(block_on(one.commit("c/b", 5, Some(other("a")))), Err(Error::FileTaken { .. })));
+    assert_eq!(content(&store, "a"), "rows");
+    assert!(block_on(one.commit("c/b", 5, Some(other("b")))).expect("a name of its own"));
+}
+
+#[test]
+fn a_version_tells_what_it_added_and_removed() {
+    let store = Arc::new(InMemory::new());
+    let mut table = open(&store).expect("a table");
+    block_on(table.commit("c/a", 1, Some(file("a")))).expect("a commit");
+    let removal = concat!(
+        r#"{"remove":{"path":"a","deletionTimestamp":1,"dataChange":true}}"#,
+        "\n",
+        r#"{"add":{"path":"b","size":1,"modificationTime":1,"dataChange":true}}"#,
+    );
+    let path = Path::from("t/_delta_log/00000000000000000002.json");
+    block_on(store.put(&path, removal.into())).expect("a put");
+    let table = open(&store).expect("a table");
+    let changes = block_on(table.changes(2)).expect("changes");
+    assert_eq!(
+        (changes.commit, changes.added, changes.removed),
+        (path, vec!["t/b".into()], vec!["t/a".into()])
+    );
+}
+
+#[test]
+fn a_commit_that_names_other_folders_or_nothing_is_damaged() {
+    let store = Arc::new(InMemory::new());
+    let mut table = open(&store).expect("a table");
+    block_on(table.commit("c/a", 1, Some(file("a")))).expect("a commit");
+    let add = |path: &str| {
+        format!(r#"{{"add":{{"path":"{path}","size":1,"modificationTime":1,"dataChange":true}}}}"#)
+    };
+    let empty =
+        [String::new(), "{}".to_owned(), r#"{"commitInfo":{"timestamp":1,"operation":"WRITE"}}"#.to_owned()];
+    let foreign = ["../a", "a/b", "%2e%2e", "", "/t/a", "s3://else/a"].map(add);
+    for text in empty.into_iter().chain(foreign) {
+        block_on(store.put(&"t/_delta_log/00000000000000000001.json".into(), text.clone().into()))
+            .expect("a put");
+        let changes = block_on(table.changes(1));
+        assert!(
+            matches!(changes, Err(Error::Damaged { table: "events", version: 1, .. })),
+            "{text}: {changes:?}"
+        );
+    }
+}

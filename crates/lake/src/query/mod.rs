@@ -1,6 +1,9 @@
 //! SQL over the tables: questions only.
 
+mod catalog;
+mod counted;
 mod frames;
+mod records;
 mod table;
 mod vehicles;
 
@@ -10,7 +13,6 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use datafusion::catalog::{
     CatalogProvider, CatalogProviderList, MemoryCatalogProvider, MemoryCatalogProviderList,
-    MemorySchemaProvider, SchemaProvider, TableProvider,
 };
 use datafusion::error::DataFusionError;
 use datafusion::execution::SessionStateBuilder;
@@ -27,14 +29,18 @@ use object_store::path::Path;
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::columns::Names;
+use crate::query::catalog::{ClosedTable, Tables};
 use crate::query::frames::FramesTable;
+use crate::query::records::{Declared, RecordsTable};
 use crate::query::table::LakeTable;
 use crate::query::vehicles::VehiclesTable;
 use crate::schema::Table;
-use crate::source::{FrameSource, VehicleSource};
+use crate::source::{FrameSource, RecordSource, VehicleSource};
 use crate::tail::Tail;
 use crate::threads::Threads;
 use crate::{Error, QueryError};
+
+pub use catalog::Allowed;
 
 /// Rows as they come, with their schema known at once.
 pub struct Answer {
@@ -44,14 +50,21 @@ pub struct Answer {
     pub rows: BoxStream<'static, Result<RecordBatch, QueryError>>,
 }
 
+/// Where the tables come from that are made when they are asked for.
+pub(crate) struct Sources {
+    pub(crate) frames: Arc<dyn FrameSource>,
+    pub(crate) vehicles: Arc<dyn VehicleSource>,
+    pub(crate) records: Arc<dyn RecordSource>,
+}
+
 /// Everything that a query needs, shared by all.
 pub(crate) struct Queries {
     base: SessionState,
     tail: Arc<Tail>,
     names: Arc<Names>,
     folders: [Path; 3],
-    frames: Arc<dyn FrameSource>,
-    vehicles: Arc<dyn VehicleSource>,
+    sources: Sources,
+    records: Vec<Arc<Declared>>,
     slots: Arc<Semaphore>,
 }
 
@@ -66,14 +79,20 @@ impl Queries {
     /// Where plans look up the object store; never leaves the process.
     const STORE_URL: &'static str = "lake://store";
 
+    const FRAMES: &'static str = "frames";
+    const VEHICLES: &'static str = "vehicles";
+
     pub(crate) fn new(
         store: Arc<dyn ObjectStore>,
         memory_bytes_max: usize,
         tail: Arc<Tail>,
         names: Arc<Names>,
         folders: [Path; 3],
-        sources: (Arc<dyn FrameSource>, Arc<dyn VehicleSource>),
+        sources: Sources,
     ) -> Result<Self, Error> {
+        let [signals, positions, events] = Table::ALL.map(Table::name);
+        let own = [signals, positions, events, Self::FRAMES, Self::VEHICLES];
+        let records = Declared::all(sources.records.as_ref(), &own)?;
         // Nothing is spilled: a temporary file would hold rows outside the store. A query that is too large
         // fails and says so.
         let runtime = RuntimeEnvBuilder::new()
@@ -91,13 +110,17 @@ impl Queries {
             .with_runtime_env(runtime)
             .with_default_features()
             .build();
-        let (frames, vehicles) = sources;
         let slots = Arc::new(Semaphore::new(Self::COUNT_MAX));
-        Ok(Self { base, tail, names, folders, frames, vehicles, slots })
+        Ok(Self { base, tail, names, folders, sources, records, slots })
     }
 
     /// Runs one query on the lake's threads; the answer's rows come through a short queue.
-    pub(crate) async fn answer(self: Arc<Self>, threads: &Threads, sql: &str) -> Result<Answer, QueryError> {
+    pub(crate) async fn answer(
+        self: Arc<Self>,
+        threads: &Threads,
+        sql: &str,
+        allowed: &Allowed,
+    ) -> Result<Answer, QueryError> {
         let slot = self
             .slots
             .clone()
@@ -105,13 +128,15 @@ impl Queries {
             .await
             .map_err(|closed| QueryError::Failed(closed.to_string()))?;
         let (sender, receiver) = mpsc::channel(Self::WAITING_BATCHES_MAX);
-        let sql = sql.to_owned();
+        let (sql, allowed) = (sql.to_owned(), allowed.clone());
         let planned = threads.handle().spawn(async move {
-            let context = self.context()?;
+            let context = self.context(&allowed)?;
             let plan = context.state().create_logical_plan(&sql).await.map_err(|error| malformed(&error))?;
             let options =
                 SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
-            options.verify_plan(&plan).map_err(|error| QueryError::Refused(printed(&error)))?;
+            options.verify_plan(&plan).map_err(|error| {
+                QueryError::Refused(format!("only SELECT is answered here: {}", printed(&error)))
+            })?;
             let frame = context.execute_logical_plan(plan).await.map_err(|error| failed(&error))?;
             frame.execute_stream().await.map_err(|error| failed(&error))
         });
@@ -138,16 +163,21 @@ impl Queries {
         Ok(Answer { schema, rows: rows.boxed() })
     }
 
-    /// A context with its own catalog, over one view of the tables.
-    fn context(&self) -> Result<SessionContext, QueryError> {
-        let schema = Arc::new(MemorySchemaProvider::new());
+    /// A context with its own catalog, over one view of the tables that may be read.
+    fn context(&self, allowed: &Allowed) -> Result<SessionContext, QueryError> {
+        let mut tables = Tables::default();
         let views = self.tail.views();
         for ((table, view), folder) in Table::ALL.into_iter().zip(views).zip(&self.folders) {
-            let provider = LakeTable::new(table, view, self.names.clone(), folder.clone());
-            register(&schema, table.name(), Arc::new(provider))?;
+            let make = || LakeTable::new(table, view, self.names.clone(), folder.clone());
+            tables.add(table.name(), allowed, make);
         }
-        register(&schema, "frames", Arc::new(FramesTable::new(self.frames.clone())))?;
-        register(&schema, "vehicles", Arc::new(VehiclesTable::new(self.vehicles.clone())))?;
+        let Sources { frames, vehicles, records } = &self.sources;
+        tables.add(Self::FRAMES, allowed, || FramesTable::new(frames.clone()));
+        tables.add(Self::VEHICLES, allowed, || VehiclesTable::new(vehicles.clone()));
+        for declared in &self.records {
+            tables.add(declared.name(), allowed, || RecordsTable::new(declared.clone(), records.clone()));
+        }
+        let schema = Arc::new(tables);
         let catalog = Arc::new(MemoryCatalogProvider::new());
         let options = &self.base.config_options().catalog;
         catalog.register_schema(&options.default_schema, schema).map_err(|error| failed(&error))?;
@@ -159,19 +189,14 @@ impl Queries {
     }
 }
 
-fn register(
-    schema: &MemorySchemaProvider,
-    name: &str,
-    table: Arc<dyn TableProvider>,
-) -> Result<(), QueryError> {
-    schema.register_table(name.to_owned(), table).map(drop).map_err(|error| failed(&error))
-}
-
 fn store_url() -> ObjectStoreUrl {
     ObjectStoreUrl::parse(Queries::STORE_URL).expect("a URL with scheme and host alone")
 }
 
 fn malformed(error: &DataFusionError) -> QueryError {
+    if let Some(closed) = ClosedTable::behind(error) {
+        return QueryError::Refused(closed.to_string());
+    }
     QueryError::Malformed(printed(error))
 }
 
@@ -181,7 +206,7 @@ fn failed(error: &DataFusionError) -> QueryError {
         DataFusionError::Plan(_) | DataFusionError::SchemaError(..) | DataFusionError::SQL(..) => {
             malformed(error)
         }
-        DataFusionError::ArrowError(..) | DataFusionError::Execution(_) => QueryError::Failed(printed(error)),
+        _ if ClosedTable::behind(error).is_some() => malformed(error),
         _ => QueryError::Failed(printed(error)),
     }
 }

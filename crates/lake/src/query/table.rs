@@ -29,6 +29,7 @@ use object_store::path::Path;
 
 use crate::columns::{Gather, Names};
 use crate::delta::{Bounds, DataFile, FileStatistics};
+use crate::query::counted::CountedExec;
 use crate::query::store_url;
 use crate::rows::Slab;
 use crate::schema::{Kind, Table};
@@ -89,10 +90,17 @@ impl LakeTable {
             }
             groups[index % count].push(PartitionedFile::new(path, size).with_statistics(Arc::new(known)));
         }
+        // An estimate, as the files may hold rows that the predicate leaves out: it only chooses sides of joins.
+        let rows = files.iter().try_fold(0_u64, |sum, file| Some(sum + file.statistics.as_ref()?.rows));
+        let mut known = Statistics::new_unknown(&self.schema());
+        if let Some(rows) = rows {
+            known.num_rows = Precision::Inexact(usize::try_from(rows).unwrap_or(usize::MAX));
+        }
         let config = FileScanConfigBuilder::new(store_url(), Arc::new(source))
             .with_file_groups(groups.into_iter().map(FileGroup::new).collect())
             .with_projection_indices(projection.cloned())?
             .with_limit(limit)
+            .with_statistics(known)
             .build();
         Ok(DataSourceExec::from_data_source(config))
     }
@@ -112,7 +120,9 @@ impl LakeTable {
             columns,
             schema: schema.clone(),
         };
-        Ok(Arc::new(StreamingTableExec::try_new(schema, vec![Arc::new(stream)], None, [], false, limit)?))
+        let rows = self.view.slabs.iter().map(|slab| slab.rows_of(self.table)).sum();
+        let scan = StreamingTableExec::try_new(schema, vec![Arc::new(stream)], None, [], false, limit)?;
+        Ok(Arc::new(CountedExec::new(Arc::new(scan), rows)))
     }
 }
 

@@ -1,9 +1,12 @@
 //! The lake through its public face, on real object stores, some of which fail.
 
+mod allowed;
 mod duplicates;
 mod exactly_once;
 mod oracle;
 mod queries;
+mod records;
 mod size;
 mod together;
+mod versions;
 mod world;

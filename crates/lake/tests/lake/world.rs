@@ -11,8 +11,8 @@ use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use lake::{
-    BatchRange, Commit, Error, FrameBatch, FrameSource, Lake, LakeWriter, Parts, QueryError, Settings,
-    SourceError, StoredFrame, VehicleRow, VehicleSource,
+    Allowed, Answer, BatchRange, Commit, Error, FrameBatch, FrameSource, Lake, LakeWriter, NoRecords, Parts,
+    QueryError, RecordSource, Settings, SourceError, StoredFrame, VehicleRow, VehicleSource,
 };
 use model::{
     Class, Clock, ConnectionId, Datatype, Event, KeyPeriod, Position, Protocol, Quality, Reading,
@@ -238,6 +238,14 @@ impl Center {
     }
 
     pub(crate) fn open_with(store: Arc<dyn ObjectStore>, settings: Settings) -> Result<Self, Error> {
+        Self::open_all(store, settings, Arc::new(NoRecords))
+    }
+
+    pub(crate) fn open_all(
+        store: Arc<dyn ObjectStore>,
+        settings: Settings,
+        records: Arc<dyn RecordSource>,
+    ) -> Result<Self, Error> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let frames = Arc::new(TestFrames { read: Mutex::new(Vec::new()) });
         let (lake, writer) = runtime.block_on(Lake::open(Parts {
@@ -249,6 +257,7 @@ impl Center {
             clock: Arc::new(TestClock::default()),
             frames: frames.clone(),
             vehicles: Arc::new(TestVehicles),
+            records,
         }))?;
         Ok(Self { lake, writer, frames, runtime })
     }
@@ -259,6 +268,10 @@ impl Center {
 
     pub(crate) fn query(&self, sql: &str) -> Result<Vec<RecordBatch>, QueryError> {
         self.runtime.block_on(ask(&self.lake, sql))
+    }
+
+    pub(crate) fn query_as(&self, sql: &str, allowed: &Allowed) -> Result<Vec<RecordBatch>, QueryError> {
+        self.runtime.block_on(async { rows_of(self.lake.query_as(sql, allowed).await?).await })
     }
 
     /// The first row of a query of integers.
@@ -300,7 +313,10 @@ impl Center {
 }
 
 pub(crate) async fn ask(lake: &Lake, sql: &str) -> Result<Vec<RecordBatch>, QueryError> {
-    let mut answer = lake.query(sql).await?;
+    rows_of(lake.query(sql).await?).await
+}
+
+async fn rows_of(mut answer: Answer) -> Result<Vec<RecordBatch>, QueryError> {
     let mut batches = Vec::new();
     while let Some(batch) = answer.rows.next().await {
         batches.push(batch?);

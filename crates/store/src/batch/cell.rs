@@ -26,6 +26,9 @@ pub(super) const FRAME_BYTES_MAX: usize = 64 << 20;
 const AAD_BYTES_MAX: usize = 1 + 32 + VEHICLE_BYTES + 4 + 8;
 const VEHICLE_BYTES: usize = 17;
 
+/// Ciphers kept for one file, about 20 MiB of them. A segment rarely has more vehicles; an import of records has, each of them once.
+const CIPHERS_MAX: usize = 32_768;
+
 /// What is the same for all cells of a file, and the ciphers of the vehicles seen in it.
 pub(super) struct Ciphers<'a> {
     keyring: &'a Keyring,
@@ -56,6 +59,9 @@ impl<'a> Ciphers<'a> {
                 Err(Error::KeyMissing { .. }) => None,
                 Err(error) => return Err(error),
             };
+            if self.ciphers.len() >= CIPHERS_MAX {
+                self.ciphers.clear();
+            }
             self.ciphers.insert((vehicle, period), cipher);
         }
         Ok(self.ciphers.get(&(vehicle, period)).and_then(Option::as_ref))

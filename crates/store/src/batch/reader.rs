@@ -1,11 +1,13 @@
 //! A batch back into frames.
 
+use std::collections::HashSet;
 use std::panic::AssertUnwindSafe;
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{TimestampMicrosecondType, UInt32Type, UInt64Type};
 use bytes::Bytes;
 use model::{ConnectionId, KeyPeriod, Protocol, Sequence, UtcMicros, VehicleId};
+use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 use parquet::file::metadata::KeyValue;
 
@@ -63,6 +65,40 @@ impl Batch {
     /// The object's size in bytes.
     pub fn bytes(&self) -> u64 {
         self.bytes.len() as u64
+    }
+
+    /// The data keys that its frames are sealed under, in order, each where it first stands. So they can be unwrapped together.
+    pub fn keys(&self) -> Result<Vec<(VehicleId, KeyPeriod)>, Error> {
+        let corrupt = |what: String| Error::corrupt(&self.name, what);
+        let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
+        let mut reader = guarded(&self.name, || {
+            ParquetRecordBatchReaderBuilder::try_new_with_options(self.bytes.clone(), options).and_then(
+                |builder| {
+                    let columns = ProjectionMask::columns(builder.parquet_schema(), ["vehicle", "key"]);
+                    builder.with_projection(columns).with_batch_size(ROWS_AT_ONCE).build()
+                },
+            )
+        })?
+        .map_err(|error| corrupt(error.to_string()))?;
+        let (mut keys, mut seen) = (Vec::new(), HashSet::new());
+        while let Some(rows) = guarded(&self.name, || reader.next())? {
+            let rows = rows.map_err(|error| corrupt(error.to_string()))?;
+            let wrong = || corrupt("a column has another type or a null".to_owned());
+            let vehicles = rows.column(0).as_string_opt::<i32>().ok_or_else(wrong)?;
+            let periods = rows.column(1).as_primitive_opt::<UInt32Type>().ok_or_else(wrong)?;
+            if vehicles.null_count() + periods.null_count() > 0 {
+                return Err(wrong());
+            }
+            for index in 0..rows.num_rows() {
+                let vehicle = VehicleId::from_bytes(vehicles.value(index).as_bytes())
+                    .map_err(|_| corrupt("a vehicle is no pseudonym".to_owned()))?;
+                let key = (vehicle, KeyPeriod(periods.value(index)));
+                if seen.insert(key) {
+                    keys.push(key);
+                }
+            }
+        }
+        Ok(keys)
     }
 
     /// Gives each frame, decrypted, in order of sequence; stops at the visitor's first error.

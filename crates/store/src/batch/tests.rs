@@ -50,6 +50,7 @@ fn frames_come_back_as_they_were() {
     let bytes = written(center.store.keyring(), &contents);
     let batch = read("batch", bytes).expect("a batch");
     assert_eq!(batch.header(), &header(10, 13));
+    assert_eq!(batch.keys().expect("keys"), [(vehicle(0), KeyPeriod(0)), (vehicle(1), KeyPeriod(0))]);
     let expected: Vec<_> = (10..).zip(contents.into_iter().map(Some)).collect();
     assert_eq!(rows(&batch, center.store.keyring()).expect("it opens"), expected);
     center.journal.close(false, std::time::Duration::ZERO);

@@ -169,6 +169,7 @@ impl Committer {
                 groups: Vec::new(),
                 after: Sequence(0),
                 is_closed: false,
+                is_sealed: false,
                 is_suspect: false,
                 is_recovered: false,
                 waiters: Vec::new(),

@@ -33,6 +33,8 @@ pub(super) struct Segment {
     pub(super) after: Sequence,
     /// Takes no more groups.
     pub(super) is_closed: bool,
+    /// Its batch lies in the store; it stays until whoever was told so releases it.
+    pub(super) is_sealed: bool,
     /// A flush failed on its file, which is therefore made anew instead of reused.
     pub(super) is_suspect: bool,
     /// An earlier run wrote it: beyond its groups there may be one that was never whole.
@@ -115,19 +117,27 @@ impl Index {
         }
     }
 
-    pub(super) fn oldest_closed(&self) -> Option<ClosedSegment> {
-        self.segments.front().filter(|segment| segment.is_closed).map(Segment::closed)
+    /// The oldest closed segment whose batch does not lie in the store yet.
+    pub(super) fn oldest_unsealed(&self) -> Option<ClosedSegment> {
+        let oldest = self.segments.iter().find(|segment| !segment.is_sealed);
+        oldest.filter(|segment| segment.is_closed).map(Segment::closed)
+    }
+
+    /// Notes that a segment's batch lies in the store.
+    pub(super) fn sealed(&mut self, number: SegmentNumber) {
+        if let Some(segment) = self.segments.iter_mut().find(|segment| segment.number == number) {
+            segment.is_sealed = true;
+            self.sealed += 1;
+            self.failing = None;
+        }
     }
 
     /// Forgets the oldest segment: its slot, its last sequence and who waits for it.
     pub(super) fn release(&mut self, number: SegmentNumber) -> (FreeSlot, Sequence, Vec<Arc<CommitWaiter>>) {
-        let mut segment =
-            self.segments.pop_front().expect("the sealer releases the segment that it was given");
-        assert_eq!(segment.number, number, "segments are sealed in order");
+        let mut segment = self.segments.pop_front().expect("who releases a segment was handed it");
+        assert_eq!(segment.number, number, "segments are released in the order in which they were sealed");
         let (last, waiters) = (segment.last(), std::mem::take(&mut segment.waiters));
         self.released = self.released.max(last);
-        self.sealed += 1;
-        self.failing = None;
         let slot =
             if segment.is_suspect { FreeSlot::Remake { slot: segment.slot } } else { segment.into_dirty() };
         (slot, last, waiters)

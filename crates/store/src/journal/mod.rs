@@ -273,14 +273,14 @@ impl Shared {
         self.clock.monotonic()
     }
 
-    /// The oldest closed segment; waits for one. `None` when the sealer is to end.
-    pub(crate) fn next_closed(&self) -> Option<ClosedSegment> {
+    /// The oldest closed segment that has no batch; waits for one. `None` when the sealer is to end.
+    pub(crate) fn next_unsealed(&self) -> Option<ClosedSegment> {
         let mut index = self.index.lock();
         loop {
             if index.has_ended() {
                 return None;
             }
-            if let Some(segment) = index.oldest_closed() {
+            if let Some(segment) = index.oldest_unsealed() {
                 return Some(segment);
             }
             self.sealing.wait(&mut index);
@@ -294,6 +294,11 @@ impl Shared {
         index.sealing_failed(now, reason);
         let _ = self.sealing.wait_while_for(&mut index, |index| !index.has_ended(), pause);
         !index.has_ended()
+    }
+
+    /// Notes that a segment's batch lies in the store.
+    pub(crate) fn sealed(&self, number: SegmentNumber) {
+        self.index.lock().sealed(number);
     }
 
     /// Frees a segment whose batch lies in the store, and tells those who waited for the batch.

@@ -209,6 +209,7 @@ fn scan(header: &SegmentHeader, slot: u32, content: &[u8], file: Arc<dyn DiskFil
         groups,
         after: Sequence(0),
         is_closed: true,
+        is_sealed: false,
         is_suspect: false,
         is_recovered: true,
         waiters: Vec::new(),

@@ -439,3 +439,29 @@ fn a_journal_that_contradicts_its_batch_stops_the_start() {
         other => panic!("{other:?}"),
     }
 }
+
+#[test]
+fn a_segment_stays_until_its_batch_is_released_and_a_start_finds_those_that_never_were() {
+    let center = Center::new();
+    let (sender, held) = std::sync::mpsc::sync_channel(64);
+    let running =
+        center.try_start_with(move |release| sender.send(release).expect("room")).expect("it starts");
+    let waiter = Arc::new(CommitWaiter::new());
+    let last = append_durable(&running.journal, 1, &waiter);
+    let first = held.recv_timeout(WAIT).expect("the segment closes by age, and its batch is put");
+    assert_eq!(running.sealed.lock()[0].last, last);
+    assert_eq!(running.journal.sealing().waiting, 1, "it is sealed and not released");
+    // The sealer goes on meanwhile, and the journal still holds the frame.
+    append_durable(&running.journal, 2, &waiter);
+    let second = held.recv_timeout(WAIT).expect("the next one is sealed too");
+    assert_eq!(running.journal.sealing().waiting, 2);
+    assert!(running.journal.tail(last).next_group().expect("a read").is_some());
+    first.release();
+    assert_eq!(running.journal.sealing().waiting, 1);
+    drop(second);
+    assert!(!running.journal.close(true, Duration::from_millis(50)), "the second was never released");
+    drop(running);
+    let running = center.start();
+    assert_eq!(running.frames_in_batches().len(), 2, "each frame once");
+    assert!(running.journal.close(true, WAIT), "what lies in a batch is not held up by an earlier run");
+}

@@ -57,6 +57,13 @@ impl Objects {
         Ok(Self { store: Arc::clone(&folder) as Arc<dyn ObjectStore>, folder: Some(folder) })
     }
 
+    /// The objects in a local folder, to be read only: nothing is made there, also not where the folder is missing.
+    pub fn read_only(folder: &FilePath) -> Result<Self, Error> {
+        let opened = object_store::local::LocalFileSystem::new_with_prefix(folder);
+        let store = opened.map_err(Error::objects(format!("opening the store {}", folder.display())))?;
+        Ok(Self { store: Arc::new(store), folder: None })
+    }
+
     /// The objects of any other store.
     pub fn new(store: Arc<dyn ObjectStore>) -> Self {
         Self { store, folder: None }
@@ -128,6 +135,13 @@ impl Objects {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
             Err(source) => Err(Error::objects(format!("deleting {name}"))(source)),
         }
+    }
+
+    /// The names of the folders at the top of the store.
+    pub fn folders(&self) -> Result<Vec<Path>, Error> {
+        let listed =
+            wait(self.store.list_with_delimiter(None)).map_err(Error::objects("listing the store"))?;
+        Ok(listed.common_prefixes)
     }
 
     /// All objects under a folder, sorted by name.

@@ -4,18 +4,18 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
-use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::http::StatusCode;
+use axum::{Extension, Json};
 use futures::StreamExt;
 use model::{VehicleId, Vin};
-use policy::Refusal;
+use policy::{Action, Refusal, Resource};
 use registry::{Imported, NewVehicle, Revocation, Vehicle, VehicleState};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Office, Problem};
+use super::{Caller, Office, Problem};
 
 mod telemetry;
 
@@ -42,6 +42,8 @@ pub(crate) struct VehicleDetails {
 /// A registered vehicle.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct VehicleView {
+    /// Left out for who may not see identities.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub(crate) vin: String,
     pub(crate) id: String,
     pub(crate) country: String,
@@ -49,6 +51,7 @@ pub(crate) struct VehicleView {
     pub(crate) state: String,
     pub(crate) maker: String,
     pub(crate) model: String,
+    /// Left out for who may not see identities.
     pub(crate) iccid: Option<String>,
     pub(crate) has_public_key: bool,
     /// RFC 3339, UTC.
@@ -152,15 +155,21 @@ pub(super) fn import_limit() -> DefaultBodyLimit {
 
 pub(super) async fn list(
     State(office): State<Arc<Office>>,
+    Extension(caller): Extension<Caller>,
     Query(page): Query<Page>,
 ) -> Result<Json<Vec<VehicleView>>, Problem> {
-    let after: Option<Vin> = page.after.map(|vin| vin.parse()).transpose().map_err(Problem::invalid)?;
+    let after = match page.after {
+        Some(name) => Some(registered(&office, name).await?.vin),
+        None => None,
+    };
     let vehicles = office.blocking(move |office| Ok(office.registry.list(after.as_ref(), PAGE)?)).await?;
-    Ok(Json(vehicles.into_iter().map(VehicleView::from).collect()))
+    let names = office.may_identify(&caller);
+    Ok(Json(vehicles.into_iter().map(|vehicle| VehicleView::of(vehicle, names)).collect()))
 }
 
 pub(super) async fn add(
     State(office): State<Arc<Office>>,
+    Extension(caller): Extension<Caller>,
     Json(details): Json<VehicleDetails>,
 ) -> Result<(StatusCode, Json<AddedView>), Problem> {
     let new = details.parse()?;
@@ -171,7 +180,8 @@ pub(super) async fn add(
             Ok(added)
         })
         .await?;
-    let view = AddedView { vehicle: added.vehicle.into(), restored: added.restored };
+    let vehicle = VehicleView::of(added.vehicle, office.may_identify(&caller));
+    let view = AddedView { vehicle, restored: added.restored };
     Ok((StatusCode::CREATED, Json(view)))
 }
 
@@ -192,15 +202,22 @@ pub(super) async fn import(
 
 pub(super) async fn show(
     State(office): State<Arc<Office>>,
+    Extension(caller): Extension<Caller>,
     Path(name): Path<String>,
 ) -> Result<Json<ShowView>, Problem> {
+    let names = office.may_identify(&caller);
+    if !names && name.parse::<VehicleId>().is_err() {
+        return Err(Problem::refused(
+            "which vehicle a VIN is in the tables is an identity; ask by the vehicle's id (v and 16 characters)",
+        ));
+    }
     let vehicle = find(&office, name.clone()).await?;
     let view = match vehicle {
         Some(vehicle) => {
             let live = office.live.as_ref();
             let connection = live.and_then(|live| live.connection(vehicle.id));
             let diary = diary(&office, &vehicle).await;
-            ShowView { vehicle: Some(vehicle.into()), connection, diary }
+            ShowView { vehicle: Some(VehicleView::of(vehicle, names)), connection, diary }
         }
         None => {
             let vin = name.parse::<Vin>().ok();
@@ -210,6 +227,22 @@ pub(super) async fn show(
         }
     };
     Ok(Json(view))
+}
+
+/// Which vehicle a pseudonym stands for. Each look is an entry in the ledger.
+pub(super) async fn identity(
+    State(office): State<Arc<Office>>,
+    Extension(caller): Extension<Caller>,
+    Path(name): Path<String>,
+) -> Result<Json<VehicleView>, Problem> {
+    let vehicle = registered(&office, name).await?;
+    let role = caller.role();
+    office
+        .blocking(move |office| {
+            office.books.looked(role, "identity").map_err(Problem::unavailable)?;
+            Ok(Json(VehicleView::of(vehicle, true)))
+        })
+        .await
 }
 
 pub(super) async fn revoke(
@@ -302,7 +335,7 @@ async fn diary(office: &Office, vehicle: &Vehicle) -> Vec<DiaryLine> {
 }
 
 async fn lines(office: &Office, sql: String) -> Result<Vec<DiaryLine>, Problem> {
-    let mut rows = office.query(sql).await?;
+    let mut rows = office.query(sql, None).await?;
     let mut lines = Vec::new();
     while let Some(batch) = rows.batches.next().await {
         lines.extend(batch_lines(&batch?).map_err(Problem::unavailable)?);
@@ -345,16 +378,24 @@ impl VehicleDetails {
     }
 }
 
-impl From<Vehicle> for VehicleView {
-    fn from(vehicle: Vehicle) -> Self {
+impl Office {
+    /// Whether this caller may see which vehicle a pseudonym stands for.
+    fn may_identify(&self, caller: &Caller) -> bool {
+        self.permit(caller, Action::IdentitiesRead, &Resource::Center).is_ok()
+    }
+}
+
+impl VehicleView {
+    /// A vehicle as it is shown to who may (`names`) or may not see identities.
+    fn of(vehicle: Vehicle, names: bool) -> Self {
         Self {
-            vin: vehicle.vin.to_string(),
+            vin: if names { vehicle.vin.to_string() } else { String::new() },
             id: vehicle.id.to_string(),
             country: vehicle.country.to_string(),
             state: vehicle.state().as_str().to_owned(),
             maker: vehicle.maker,
             model: vehicle.model,
-            iccid: vehicle.iccid.map(|iccid| iccid.as_str().to_owned()),
+            iccid: vehicle.iccid.filter(|_| names).map(|iccid| iccid.as_str().to_owned()),
             has_public_key: vehicle.public_key.is_some(),
             sold_at: vehicle.sold_at.map(|at| at.to_string()),
             added_at: vehicle.added_at.to_string(),

@@ -1,23 +1,32 @@
-//! A center's folder: what lies in it, who may read it, and its genesis.
+//! A center's folder: what lies in it, who may read it, its keys and its genesis.
 //!
-//! `genesis.json` says which country, cluster and center the folder is. It stands in the store, under the center's name, and
-//! beside it in the folder itself, so that a store that is not there (a disk not mounted) is told apart from a new one.
+//! `genesis.json` says which country, cluster and center the folder is, and `genesis.sig` is the country key's signature over it.
+//! Both stand in the store, under the center's name, and in the folder itself, so that a store that is not there (a disk not
+//! mounted) is told apart from a new one, and another center's store from ours.
+
+mod genesis;
+mod keys;
+mod pack;
 
 use std::fs::{DirBuilder, File};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use ledger::SigningKey;
 use model::{CenterName, Country, GatewayName, UtcMicros};
-use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use store::{Created, Identity, Names, Objects};
+
+pub(crate) use genesis::Genesis;
+pub(crate) use keys::Role;
+pub(crate) use pack::{Packs, SignedPack};
+
+use genesis::{Birth, PublicKeys};
 
 use crate::pki::{self, Authority, PkiError};
 use crate::settings::{self, Settings, SettingsError};
 use crate::world::World;
 
-/// The version of the genesis document that this program writes.
-const GENESIS_FORMAT: u32 = 1;
 /// The gateway that a center's own program is.
 const GATEWAY: &str = "gw";
 
@@ -35,6 +44,12 @@ pub(crate) enum CenterError {
     File { path: PathBuf, source: std::io::Error },
     #[error("{}: {what}", path.display())]
     Genesis { path: PathBuf, what: String },
+    #[error("{}: {what}", path.display())]
+    Key { path: PathBuf, what: String },
+    #[error("{}: {what}", path.display())]
+    Pack { path: PathBuf, what: String },
+    #[error("the store {} holds center {center} of {country}, cluster {cluster}; this folder is of {own_country}, cluster {own_cluster}: a store belongs to one country and one cluster, and nothing of another may lie in it", store.display())]
+    Abroad { store: PathBuf, center: String, country: String, cluster: String, own_country: Country, own_cluster: String },
     #[error("the store {} has no genesis of center {center}: is its disk mounted? If it is lost, restore it from a backup", store.display())]
     StoreMissing { store: PathBuf, center: CenterName },
     #[error(transparent)]
@@ -43,35 +58,6 @@ pub(crate) enum CenterError {
     Pki(#[from] PkiError),
     #[error(transparent)]
     Store(#[from] store::Error),
-}
-
-/// What a center was born as. It never changes. Unsigned in this release.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Genesis {
-    format: u32,
-    country: String,
-    /// The cluster's random id: 32 hex digits.
-    pub(crate) cluster: String,
-    center: String,
-    /// Where the center stands, in the operator's words; empty where it was not said.
-    pub(crate) site: String,
-    /// RFC 3339, UTC.
-    pub(crate) created_at: String,
-    /// SHA-256 of the authorities' certificates (DER), as hex digits.
-    pub(crate) server_ca_sha256: String,
-    pub(crate) vehicle_ca_sha256: String,
-}
-
-impl Genesis {
-    /// The country that the cluster belongs to.
-    pub(crate) fn country(&self) -> Country {
-        self.country.parse().expect("a genesis is checked when it is read")
-    }
-
-    /// The center's name.
-    pub(crate) fn center(&self) -> CenterName {
-        self.center.parse().expect("a genesis is checked when it is read")
-    }
 }
 
 /// What a new center is to be.
@@ -111,25 +97,34 @@ impl Center {
         pki::write_new(&path, settings::written().as_bytes(), 0o600)?;
         let mut cluster = [0_u8; 16];
         world.entropy.fill(&mut cluster);
-        let genesis = Genesis {
-            format: GENESIS_FORMAT,
-            country: new.country.to_string(),
-            cluster: hex(&cluster),
-            center: new.center.to_string(),
+        let cluster = hex(&cluster);
+        let (country_key, keys) = make_keys(folder, &cluster, &new.center, world)?;
+        let birth = Birth {
+            country: new.country,
+            cluster,
+            center: new.center.clone(),
             site: new.site.clone(),
             created_at: now.to_string(),
             server_ca_sha256: fingerprint(&server_ca.certificate)?,
             vehicle_ca_sha256: fingerprint(&vehicle_ca.certificate)?,
         };
+        let genesis = Genesis::new(birth, &keys);
+        SignedPack::builtin(new.country, &country_key)?.write(folder)?;
+        write_access(folder)?;
         let settings = Settings::load(folder, &*world.environment)?;
-        let text = genesis.to_text();
+        let signature = sign(&genesis, &country_key, folder)?;
         let store = settings.store_folder(folder);
-        let name = Names::new(new.center.clone()).genesis();
-        match Objects::local(&store)?.create(&name, text.clone().into_bytes())? {
-            Created::New => {}
-            Created::Exists => return Err(CenterError::Exists(store)),
+        let objects = Objects::local(&store)?;
+        let names = Names::new(new.center.clone());
+        check_abroad(&objects, &store, &genesis)?;
+        for (name, text) in [(names.genesis_signature(), &signature), (names.genesis(), &genesis.to_text())] {
+            match objects.create(&name, text.clone().into_bytes())? {
+                Created::New => {}
+                Created::Exists => return Err(CenterError::Exists(store)),
+            }
         }
-        pki::write_new(&folder.join("genesis.json"), text.as_bytes(), 0o600)?;
+        pki::write_new(&folder.join("genesis.sig"), signature.as_bytes(), 0o600)?;
+        pki::write_new(&folder.join("genesis.json"), genesis.to_text().as_bytes(), 0o600)?;
         Ok(Self { folder: folder.to_owned(), genesis, settings })
     }
 
@@ -143,7 +138,16 @@ impl Center {
             check_private(&path, wanted)?;
         }
         let text = std::fs::read_to_string(&path).map_err(file_error(&path))?;
-        let genesis = Genesis::parse(&text).map_err(|what| CenterError::Genesis { path, what })?;
+        let wrong = |what| CenterError::Genesis { path: path.clone(), what };
+        let genesis = Genesis::parse(&text).map_err(wrong)?;
+        if !genesis.is_unsigned() {
+            let path = folder.join("genesis.sig");
+            let signature = std::fs::read_to_string(&path).map_err(file_error(&path))?;
+            genesis.check_signature(&signature).map_err(wrong)?;
+            if Role::Country.read_public(folder)? != genesis.country_key() {
+                return Err(wrong("its country key is another than keys/country.vkey".to_owned()));
+            }
+        }
         let settings = Settings::load(folder, &*world.environment)?;
         Ok(Self { folder: folder.to_owned(), genesis, settings })
     }
@@ -154,6 +158,9 @@ impl Center {
         for name in ["keys/center.age", "pki/server-ca.key", "pki/vehicle-ca.key", "pki/server.key"] {
             paths.push((folder.join(name), 0o600));
         }
+        // The country's key may have been taken away; those of a center from before the ledger are not made yet.
+        let signing = Role::ALL.map(|role| role.private(folder));
+        paths.extend(signing.into_iter().filter(|path| path.exists()).map(|path| (path, 0o600)));
         paths
     }
 
@@ -174,11 +181,21 @@ impl Center {
         Ok(Identity::parse(&text)?)
     }
 
-    /// Holds the store's genesis against the folder's.
+    /// The key that signs the log's checkpoints.
+    pub(crate) fn log_key(&self) -> Result<SigningKey, CenterError> {
+        let key = Role::Log.read_private(&self.folder)?;
+        if key.verifier() != self.genesis.log_key() {
+            let what = "it is another key than the genesis names: restore the one that belongs to this log".to_owned();
+            return Err(CenterError::Key { path: Role::Log.private(&self.folder), what });
+        }
+        Ok(key)
+    }
+
+    /// Holds the store's genesis against the folder's, and every other one that lies in the store against its country and cluster.
     pub(crate) fn check_store(&self, objects: &Objects) -> Result<(), CenterError> {
-        let name = self.names().genesis();
         let store = self.settings.store_folder(&self.folder);
-        let Some(bytes) = objects.read(&name)? else {
+        check_abroad(objects, &store, &self.genesis)?;
+        let Some(bytes) = objects.read(&self.names().genesis())? else {
             return Err(CenterError::StoreMissing { store, center: self.genesis.center() });
         };
         if bytes != self.genesis.to_text().as_bytes() {
@@ -188,6 +205,43 @@ impl Center {
             return Err(CenterError::Genesis { path: store, what });
         }
         Ok(())
+    }
+
+    /// Gives a center from before the ledger its keys, its country pack and a signed genesis; any other is left as it is. Call it
+    /// where the folder's lock is held. A crash between its steps is made good by the next call: the folder's genesis is
+    /// replaced last.
+    pub(crate) fn adopt(self, objects: &Objects, world: &World) -> Result<Self, CenterError> {
+        if !self.genesis.is_unsigned() {
+            return Ok(self);
+        }
+        let (names, folder) = (self.names(), self.folder.clone());
+        let (country_key, keys) = make_keys(&folder, &self.genesis.cluster, &self.genesis.center(), world)?;
+        let genesis = self.genesis.adopt(&keys);
+        let signature = sign(&genesis, &country_key, &folder)?;
+        let store = self.settings.store_folder(&folder);
+        let Some((bytes, version)) = objects.read_version(&names.genesis())? else {
+            return Err(CenterError::StoreMissing { store, center: self.genesis.center() });
+        };
+        if bytes == self.genesis.to_text().as_bytes() {
+            let replaced = objects.replace(&names.genesis(), genesis.to_text().into(), &version)?;
+            if replaced.is_none() {
+                let what = "somebody else wrote the store's genesis meanwhile".to_owned();
+                return Err(CenterError::Genesis { path: store, what });
+            }
+        } else if bytes != genesis.to_text().as_bytes() {
+            let what = "the store's genesis is another than the folder's: the store belongs to another center".to_owned();
+            return Err(CenterError::Genesis { path: store, what });
+        }
+        let _either_way = objects.create(&names.genesis_signature(), signature.clone().into_bytes())?;
+        if !folder.join("policy/pack.toml").exists() {
+            SignedPack::builtin(genesis.country(), &country_key)?.write(&folder)?;
+        }
+        write_access(&folder)?;
+        for (name, text) in [("genesis.sig", &signature), ("genesis.json", &genesis.to_text())] {
+            pki::replace_file(&folder.join(name), text.as_bytes(), 0o600)?;
+        }
+        tracing::info!("adopted a center from before the ledger: its genesis is signed now");
+        Ok(Self { genesis, ..self })
     }
 
     /// The authority for vehicles.
@@ -225,22 +279,57 @@ impl Center {
     }
 }
 
-impl Genesis {
-    fn to_text(&self) -> String {
-        let mut text = serde_json::to_string_pretty(self).expect("a genesis is texts and a number");
-        text.push('\n');
-        text
-    }
+/// The center's signing keys; made where they are missing. Gives the country's, which signs what else is made, and all public ones.
+fn make_keys(
+    folder: &Path,
+    cluster: &str,
+    center: &CenterName,
+    world: &World,
+) -> Result<(SigningKey, PublicKeys), CenterError> {
+    let make = |role: Role| role.read_or_make(folder, cluster, center, &*world.entropy);
+    let (country, log, mirror) = (make(Role::Country)?, make(Role::Log)?, make(Role::Mirror)?);
+    let public =
+        PublicKeys { country: country.verifier(), log: log.verifier(), mirror: mirror.verifier() };
+    Ok((country, public))
+}
 
-    fn parse(text: &str) -> Result<Self, String> {
-        let genesis: Self = serde_json::from_str(text).map_err(|error| error.to_string())?;
-        if genesis.format != GENESIS_FORMAT {
-            return Err(format!("its format is {}, this program knows {GENESIS_FORMAT}", genesis.format));
-        }
-        genesis.country.parse::<Country>().map_err(|error| error.to_string())?;
-        genesis.center.parse::<CenterName>().map_err(|error| error.to_string())?;
-        Ok(genesis)
+fn sign(genesis: &Genesis, key: &SigningKey, folder: &Path) -> Result<String, CenterError> {
+    let wrong = |error: ledger::Error| CenterError::Key {
+        path: Role::Country.private(folder),
+        what: error.to_string(),
+    };
+    genesis.sign(key).map_err(wrong)
+}
+
+/// Who may what, as it is where nobody has changed it.
+fn write_access(folder: &Path) -> Result<(), CenterError> {
+    let path = folder.join("policy/access.cedar");
+    if path.exists() {
+        return Ok(());
     }
+    Ok(pki::write_new(&path, policy::DEFAULT_ACCESS.as_bytes(), 0o600)?)
+}
+
+/// Refuses a store in which anything of another country or another cluster lies.
+fn check_abroad(objects: &Objects, store: &Path, own: &Genesis) -> Result<(), CenterError> {
+    for folder in objects.folders()? {
+        let Ok(center) = folder.as_ref().parse::<CenterName>() else { continue };
+        let Some(bytes) = objects.read(&Names::new(center.clone()).genesis())? else { continue };
+        let wrong = |what| CenterError::Genesis { path: store.join(center.as_str()), what };
+        let text = std::str::from_utf8(&bytes).map_err(|_| wrong("it is no text".to_owned()))?;
+        let found = Genesis::parse(text).map_err(wrong)?;
+        if found.country() != own.country() || found.cluster != own.cluster {
+            return Err(CenterError::Abroad {
+                store: store.to_owned(),
+                center: center.to_string(),
+                country: found.country().to_string(),
+                cluster: found.cluster,
+                own_country: own.country(),
+                own_cluster: own.cluster.clone(),
+            });
+        }
+    }
+    Ok(())
 }
 
 fn make_certificates(
@@ -307,5 +396,4 @@ fn file_error(path: &Path) -> impl Fn(std::io::Error) -> CenterError {
 }
 
 #[cfg(test)]
-#[path = "center_tests.rs"]
 mod tests;

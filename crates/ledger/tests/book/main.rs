@@ -1,0 +1,8 @@
+//! The book and its verification on real stores: what is entered verifies, and whatever is done to a store is found.
+#![cfg(feature = "writer")]
+
+mod damage;
+mod history;
+mod proofs;
+mod recovery;
+mod world;

@@ -1,0 +1,141 @@
+//! The records as tables: what SQL may see of them.
+
+use model::{Class, UtcMicros, VehicleId};
+use serde_json::{Map, Value};
+
+use super::schema::{FieldKind, RecordKind, RecordSchema, VALID_FROM, VALID_TO};
+use crate::vehicle::read_date;
+use crate::{Error, Registry};
+
+/// A table of records, as a schema makes it: `vehicle`, the fields that identify nobody, and `recorded_at`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RecordTable {
+    /// What its records are about.
+    pub kind: RecordKind,
+    /// Its name.
+    pub name: &'static str,
+    /// Its columns, in order.
+    pub columns: Vec<Column>,
+}
+
+/// A column of a table of records.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Column {
+    /// Its name.
+    pub name: String,
+    /// What it holds; a [`FieldKind::Country`] is a text.
+    pub kind: FieldKind,
+    /// How it is to be treated.
+    pub class: Class,
+}
+
+/// A value of a column.
+#[derive(Debug, Clone, PartialEq)]
+pub enum FieldValue {
+    /// Of a column of texts or countries.
+    Text(String),
+    /// Of a column of decimal numbers.
+    Number(f64),
+    /// Of a column of whole numbers.
+    Whole(i64),
+    /// Of a column of flags.
+    Flag(bool),
+    /// Of a column of dates.
+    Date(UtcMicros),
+}
+
+/// Where a row stands among the rows of its table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct RecordPlace {
+    pub(super) import: i64,
+    pub(super) row: i64,
+}
+
+/// A row of a table of records.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RecordRow {
+    /// Where it stands: what to go on after.
+    pub place: RecordPlace,
+    /// Its values in the order of the table's columns; `None` where the record has none.
+    pub values: Vec<Option<FieldValue>>,
+}
+
+/// From when to when somebody owned a vehicle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OwnerPeriod {
+    /// The first instant.
+    pub from: UtcMicros,
+    /// The first instant after it; `None` while it lasts.
+    pub to: Option<UtcMicros>,
+}
+
+impl RecordSchema {
+    /// The table of its records.
+    pub fn table(&self) -> RecordTable {
+        let built_in = |name: &str, kind, class| Column { name: name.to_owned(), kind, class };
+        let fields = self.fields().iter().filter(|field| !field.identifies);
+        let fields = fields.map(|field| built_in(&field.name, field.kind, field.class));
+        let mut columns = vec![built_in("vehicle", FieldKind::Text, Class::Technical)];
+        columns.extend(fields);
+        if self.kind() == RecordKind::Owner && !columns.iter().any(|column| column.name == VALID_TO) {
+            columns.push(built_in(VALID_TO, FieldKind::Date, Class::Personal));
+        }
+        columns.push(built_in("recorded_at", FieldKind::Date, Class::Technical));
+        RecordTable { kind: self.kind(), name: self.kind().table(), columns }
+    }
+}
+
+impl Registry {
+    /// The tables of these schemas.
+    pub fn record_tables(schemas: &[RecordSchema]) -> Vec<RecordTable> {
+        schemas.iter().map(RecordSchema::table).collect()
+    }
+
+    /// Up to `limit` rows of a table in the order in which they were imported, those after `after`. As long as
+    /// [`Registry::records_version`] is the same, so is the answer.
+    ///
+    /// # Errors
+    /// [`Error::Projection`].
+    pub fn record_rows(
+        &self,
+        table: &RecordTable,
+        after: Option<RecordPlace>,
+        limit: usize,
+    ) -> Result<Vec<RecordRow>, Error> {
+        let after = after.unwrap_or(RecordPlace { import: -1, row: -1 });
+        let rows = self.projection.lock().record_rows(table.kind, after, limit)?;
+        let values = rows.into_iter().map(|row| {
+            let fields: Map<String, Value> = serde_json::from_str(&row.fields).unwrap_or_default();
+            let date = |at: Option<UtcMicros>| at.map(FieldValue::Date);
+            let value = |column: &Column| match column.name.as_str() {
+                "vehicle" => Some(FieldValue::Text(row.vehicle.to_string())),
+                "recorded_at" => date(Some(row.recorded_at)),
+                VALID_FROM if table.kind == RecordKind::Owner => date(row.valid_from),
+                VALID_TO if table.kind == RecordKind::Owner => date(row.valid_to),
+                name => fields.get(name).and_then(|value| read(column.kind, value)),
+            };
+            RecordRow { place: row.place, values: table.columns.iter().map(value).collect() }
+        });
+        Ok(values.collect())
+    }
+
+    /// The owner's period of a vehicle that an instant lies in; `None` where nobody is recorded as its owner then. What the
+    /// vehicle sent in it is that owner's to see, and no other owner's.
+    ///
+    /// # Errors
+    /// [`Error::Projection`].
+    pub fn owner_period(&self, vehicle: VehicleId, at: UtcMicros) -> Result<Option<OwnerPeriod>, Error> {
+        self.projection.lock().owner_period(vehicle, at)
+    }
+}
+
+/// A stored value as its column's kind; `None` where it is of another, because the schema was changed since.
+fn read(kind: FieldKind, value: &Value) -> Option<FieldValue> {
+    Some(match kind {
+        FieldKind::Text | FieldKind::Country => FieldValue::Text(value.as_str()?.to_owned()),
+        FieldKind::Number => FieldValue::Number(value.as_f64()?),
+        FieldKind::Whole => FieldValue::Whole(value.as_i64()?),
+        FieldKind::Flag => FieldValue::Flag(value.as_bool()?),
+        FieldKind::Date => FieldValue::Date(read_date(value.as_str()?)?),
+    })
+}
