@@ -55,8 +55,8 @@ const SILENCED: &[&str] = &[
 /// Functions that `clippy.toml` must ban.
 const BANS: &[&str] = &[
     concat!("std::net::TcpStream::", "connect"),
-    concat!("std::net::TcpStream::connect_", "timeout"),
-    concat!("std::net::ToSocketAddrs::to_socket_", "addrs"),
+    concat!("std::net::Tcp", "Stream::connect_", "timeout"),
+    concat!("std::net::ToSocket", "Addrs::to_socket_", "addrs"),
     concat!("std::net::Udp", "Socket::bind"),
     concat!("std::net::Udp", "Socket::connect"),
     concat!("std::net::Udp", "Socket::send_to"),
