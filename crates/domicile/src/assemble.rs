@@ -228,7 +228,12 @@ impl Serving {
         let shown = declared.clone();
         serving.rooms.metrics.add_gauges(move |gauges| egress_gauges(&shown, gauges));
         serving.keep_certificates(world.clock.clone());
-        if !center.settings.ledger.witnesses.is_empty() {
+        if center.settings.ledger.witnesses.is_empty() {
+            tracing::warn!(
+                "no witness cosigns this center's log: a store that is rolled back together with ledger.seen would not be noticed \
+                 (ledger.witnesses)"
+            );
+        } else {
             let ledger = serving.rooms.books.book().ledger().clone();
             let cosigning = Cosigning::new(&center, &declared, ledger, world)?;
             tokio::spawn(cosigning.run(serving.stop.subscribe()));

@@ -30,6 +30,7 @@ impl Serve {
         let format = if self.log_json { LogFormat::Json } else { LogFormat::Text };
         start_logs(format, &self.log);
         raise_descriptor_limit();
+        forbid_core_files();
         let folder = self.folder.path(world);
         // Before there is any thread, because those that exist already stay as they are.
         confine(&Center::open(&folder, world)?)?;
@@ -83,6 +84,15 @@ async fn any(signals: &mut [Signal; 2]) {
     tokio::select! {
         _ = first.recv() => {}
         _ = second.recv() => {}
+    }
+}
+
+/// A core file would hold keys and frames, outside of the center's folder.
+fn forbid_core_files() {
+    use rustix::process::{Resource, Rlimit, setrlimit};
+    let none = Rlimit { current: Some(0), maximum: Some(0) };
+    if let Err(error) = setrlimit(Resource::Core, none) {
+        tracing::warn!(%error, "can't forbid core files, which hold what the memory holds");
     }
 }
 
