@@ -250,7 +250,8 @@ impl Worker {
         // What a center from before the ledger holds is adopted first, tables included. And where the ledger does not move, this
         // thread must not wait in its queue: the versions are still there when it does.
         let ledger = self.book.ledger().status();
-        if self.book.is_new() || ledger.held || ledger.failed.is_some() || ledger.waiting > LEDGER_WAITING_MAX {
+        if self.book.is_new() || ledger.held || ledger.failed.is_some() || ledger.waiting > LEDGER_WAITING_MAX
+        {
             return Ok(());
         }
         for (table, newest) in self.writer.versions() {
