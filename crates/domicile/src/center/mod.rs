@@ -48,7 +48,11 @@ pub(crate) enum CenterError {
     Key { path: PathBuf, what: String },
     #[error("{}: {what}", path.display())]
     Pack { path: PathBuf, what: String },
-    #[error("the store {} holds center {center} of {country}, cluster {cluster}; this folder is of {own_country}, cluster {own_cluster}: a store belongs to one country and one cluster, and nothing of another may lie in it", store.display())]
+    #[error(
+        "the store {} holds center {center} of {country}, cluster {cluster}; this folder is of {own_country}, cluster {own_cluster}: \
+         a store belongs to one country and one cluster, and nothing of another may lie in it",
+        store.display()
+    )]
     Abroad {
         store: PathBuf,
         center: String,
