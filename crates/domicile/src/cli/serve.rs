@@ -8,7 +8,7 @@ use crate::api::Rooms;
 use crate::assemble::Serving;
 use crate::center::Center;
 use crate::egress::Declared;
-use crate::egress::confine::Confinement;
+use crate::egress::confine::{Confinement, Report};
 use crate::observe::{LogFormat, start_logs};
 use crate::world::World;
 
@@ -43,17 +43,15 @@ impl Serve {
 /// Gives up every file and port that a serving center does not need, as far as the kernel can hold it to that.
 fn confine(center: &Center) -> anyhow::Result<()> {
     let declared = Declared::of(&center.settings, center.genesis.country())?;
-    if !center.settings.egress.confine {
-        tracing::warn!("not confined: the setting egress.confine is off");
-        return Ok(());
+    let report = match center.settings.egress.confine {
+        true => Confinement::of(center, &declared).apply()?,
+        false => Report::OFF,
+    };
+    if report.is_full() {
+        tracing::info!("confined: {report}");
+    } else {
+        tracing::warn!("not wholly confined: {report}");
     }
-    let report = Confinement::of(center, &declared).apply()?;
-    tracing::info!(
-        filesystem = report.filesystem.as_str(),
-        network = report.network.as_str(),
-        destinations = declared.destinations().len(),
-        "confined; `domicile doctor --egress` says more"
-    );
     Ok(())
 }
 
