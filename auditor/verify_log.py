@@ -254,6 +254,11 @@ def check_genesis(document, signature, key):
     genesis = json.loads(data)
     print(f"genesis     {genesis['country']}, center {genesis['center']}, signed by {country.name}+{country.id.hex()}")
 
+def commit(named, content):
+    """What commits to an object: the HMAC under its opening, a number that is kept beside the object and is destroyed with it."""
+    message = b"domicile/commitment/v1\n" + named["object"].encode() + b"\n" + content
+    return base64.b64encode(hmac.new(bytes.fromhex(named["opening"]), message, "sha256").digest()).decode()
+
 def check_proof(asked, key):
     head, _, note = Path(asked.proof).read_bytes().partition(b"\n\n")
     form, extra, index, *path = head.decode().split("\n")
@@ -265,9 +270,13 @@ def check_proof(asked, key):
          f"{asked.proof}: this entry is not in the tree of the checkpoint at index {index}")
     print(f"in the log  {key.name}, entry {index} of {checkpoint.size}: {entry.decode()}")
     if asked.content:
-        message = b"domicile/commitment/v1\n" + extra["object"].encode() + b"\n" + Path(asked.content).read_bytes()
-        commitment = hmac.new(bytes.fromhex(extra["opening"]), message, "sha256").digest()
-        need(json.loads(entry)["commitment"] == base64.b64encode(commitment).decode(), f"{asked.content}: not what the entry committed to")
+        committed, held = json.loads(entry)["commitment"], Path(asked.content).read_bytes()
+        if "manifest" in extra:  # a file of a table: the entry commits to the manifest that travels along, and that to its files
+            manifest = extra["manifest"]
+            listed = unbase64(manifest["content"], asked.proof)
+            need(commit(manifest, listed) == committed, f"{asked.proof}: its manifest is not what the entry committed to")
+            committed = {file["name"]: file["commitment"] for file in json.loads(listed)["added"]}.get(extra["object"])
+        need(commit(extra, held) == committed, f"{asked.content}: not what the entry committed to")
         print(f"content     {asked.content} is {extra['object']}")
 
 def main():

@@ -1,5 +1,6 @@
-//! `domicile bench kill-loop`: kills the center with `kill -9` at random moments under load from both protocols, and then holds
-//! SQL against what was acknowledged: every acknowledged frame is there exactly once, and no frame is half there.
+//! `domicile bench kill-loop`: kills the center with `kill -9` at random moments under load from both protocols. After each kill the
+//! ledger must verify; in the end SQL and the ledger are held against what was acknowledged: every acknowledged frame is there
+//! exactly once, no frame is half there, and each lies in a batch that the ledger has an entry of.
 
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
@@ -21,6 +22,7 @@ use wire::gbt32960::{CoordinateSystem, Edition, Keys};
 
 use super::super::harness::{Server, loopback, run_program};
 use super::super::sim::{Wallet, summary};
+use super::bookkeeping::{entered_frames, verify_ledger};
 use super::workshop::Workshop;
 use crate::world::World;
 
@@ -45,7 +47,7 @@ const ACK_TIME_MAX: Duration = Duration::from_secs(60);
 const RECOVERY_TIME_MAX: Duration = Duration::from_secs(180);
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
-/// Kill the center with kill -9 under load, again and again, and hold SQL against what was acknowledged
+/// Kill the center with kill -9 under load, again and again; hold SQL and the ledger against what was acknowledged
 #[derive(clap::Args)]
 pub(super) struct KillLoop {
     /// How often
@@ -69,7 +71,7 @@ impl AckObserver for Acked {
     }
 }
 
-/// What SQL says against what was acknowledged.
+/// What SQL and the ledger say against what was acknowledged.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Verdict {
     acked: usize,
@@ -77,6 +79,16 @@ struct Verdict {
     missing: usize,
     doubled: usize,
     partial: usize,
+    /// In no batch that the ledger has an entry of.
+    unentered: usize,
+}
+
+/// What the kills left of the ledger.
+#[derive(Debug, Default)]
+struct Ledgers {
+    entries: u64,
+    /// Kills that left objects without their entries, which the next start enters.
+    pending: u32,
 }
 
 impl KillLoop {
@@ -99,7 +111,11 @@ impl KillLoop {
         runtime.block_on(async { while drivers.join_next().await.is_some() {} });
         drop(stop);
         println!("{}", summary(&report));
-        killed?;
+        if killed.is_err() {
+            workshop.keep();
+            println!("The center is kept in {}.", workshop.folder.display());
+        }
+        let ledgers = killed?;
         let verdict = self.verdict(&workshop, &acked, &expected, world);
         let holds = verdict.as_ref().is_ok_and(Verdict::holds);
         if !holds {
@@ -108,11 +124,21 @@ impl KillLoop {
         }
         let verdict = verdict?;
         println!(
-            "{} rounds: {} frames acknowledged, {} in SQL; {} missing, {} doubled, {} half there",
-            self.rounds, verdict.acked, verdict.present, verdict.missing, verdict.doubled, verdict.partial
+            "{} rounds: {} frames acknowledged, {} in SQL; {} missing, {} doubled, {} half there, {} without an entry",
+            self.rounds,
+            verdict.acked,
+            verdict.present,
+            verdict.missing,
+            verdict.doubled,
+            verdict.partial,
+            verdict.unentered
+        );
+        println!(
+            "The ledger verified after each kill; it had {} entries after the last, and {} kills came between an object and its entry.",
+            ledgers.entries, ledgers.pending
         );
         ensure!(holds, "the promise does not hold");
-        println!("Every acknowledged frame is in SQL exactly once, and no frame is half there.");
+        println!("Every acknowledged frame is in SQL exactly once and in an entered batch, and no frame is half there.");
         Ok(())
     }
 
@@ -157,8 +183,10 @@ impl KillLoop {
         Ok(tasks)
     }
 
-    /// Starts and kills the center so many times; every round but those killed at start must bring acks.
-    fn rounds(&self, workshop: &Workshop, report: &Report, world: &World) -> anyhow::Result<()> {
+    /// Starts and kills the center so many times; every round but those killed at start must bring acks, and after each kill the
+    /// ledger must verify as the center lies there.
+    fn rounds(&self, workshop: &Workshop, report: &Report, world: &World) -> anyhow::Result<Ledgers> {
+        let mut ledgers = Ledgers::default();
         let mut rng = StdRng::seed_from_u64(self.seed);
         for round in 1..=self.rounds {
             let mut server = workshop.serve(Some(true))?;
@@ -173,16 +201,28 @@ impl KillLoop {
                 std::thread::sleep(KILL_AFTER_MAX.mul_f64(rng.random_range(0.0..1.0)));
             }
             server.kill()?;
+            let verified = verify_ledger(workshop, world).with_context(|| format!("after the kill of round {round}"))?;
+            ensure!(
+                verified.entries >= ledgers.entries,
+                "round {round}: the ledger has {} entries, it had {}",
+                verified.entries,
+                ledgers.entries
+            );
+            ledgers.entries = verified.entries;
+            ledgers.pending += u32::from(verified.pending > 0);
             println!(
-                "round {round}: {}, acked {} so far",
+                "round {round}: {}, acked {} so far; the ledger verifies: {} entries, {} objects wait for theirs",
                 if at_start { "killed at start" } else { "killed" },
-                report.counts().acked
+                report.counts().acked,
+                verified.entries,
+                verified.pending
             );
         }
-        Ok(())
+        Ok(ledgers)
     }
 
-    /// Starts the center once more, without vehicles, and asks until all that was acknowledged is there or time is over.
+    /// Starts the center once more, without vehicles, and asks until all that was acknowledged is there or time is over. Then it
+    /// ends, and the ledger is held against what was acknowledged.
     fn verdict(
         &self,
         workshop: &Workshop,
@@ -196,11 +236,14 @@ impl KillLoop {
         let mut last = None;
         loop {
             let csv = run_program(&["query", &sql(), "--format", "csv"], &workshop.folder)?;
-            let verdict = judge(&csv, &acked.0.lock(), expected)?;
+            let mut verdict = judge(&csv, &acked.0.lock(), expected)?;
             // Once nothing is missing the answer must stay the same: what comes late must not come twice.
             let settled = verdict.missing == 0 && last.as_ref() == Some(&verdict);
             if settled || world.clock.monotonic() >= deadline {
                 server.stop(world)?;
+                verify_ledger(workshop, world).context("after the last start")?;
+                let entered = entered_frames(workshop, world)?;
+                verdict.unentered = acked.0.lock().difference(&entered).count();
                 return Ok(verdict);
             }
             last = Some(verdict);
@@ -211,7 +254,7 @@ impl KillLoop {
 
 impl Verdict {
     fn holds(&self) -> bool {
-        self.acked > 0 && (self.missing, self.doubled, self.partial) == (0, 0, 0)
+        self.acked > 0 && (self.missing, self.doubled, self.partial, self.unentered) == (0, 0, 0, 0)
     }
 }
 
@@ -220,7 +263,7 @@ fn first_counter(index: u32) -> u32 {
 }
 
 /// The signals that carry the counter, with what makes a whole number of their value again.
-fn counters() -> [(&'static str, &'static str, f64); 2] {
+pub(super) fn counters() -> [(&'static str, &'static str, f64); 2] {
     let tesla = wire::catalogue::tesla_by_name("LifetimeEnergyUsed")
         .map_or("", |entry| wire::catalogue::info(entry.entry.signal).path);
     // GB/T counts distance in tenths of a kilometre, VSS in metres.
@@ -307,7 +350,7 @@ fn judge(
 }
 
 /// The vehicle, number and kind of the frame that a counter belongs to; `None` where the rows have no counter.
-fn frame_of(source: &str, counter: &str) -> anyhow::Result<Option<(u32, u64, NumberedKind)>> {
+pub(super) fn frame_of(source: &str, counter: &str) -> anyhow::Result<Option<(u32, u64, NumberedKind)>> {
     let Some((_, _, scale)) = counters().into_iter().find(|(name, _, _)| *name == source) else {
         return Ok(None);
     };

@@ -1,5 +1,6 @@
 //! `domicile bench`: measures the server as a process of its own, and holds its promise of durability against `kill -9`.
 
+mod bookkeeping;
 mod connections;
 mod disk;
 mod ingest;
