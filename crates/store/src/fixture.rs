@@ -55,7 +55,12 @@ pub(crate) fn admission(vehicle: VehicleId, version: u64) -> Admission {
     };
     let vin = "LRW3E7FS2RC000001".parse().expect("a VIN");
     policy::admit(&Facts {
-        rules: &Rules { country, require_tls: false, require_signature: false },
+        rules: &Rules {
+            country,
+            require_tls: false,
+            require_signature: false,
+            pack: "cn-2026.1".parse().expect("a version"),
+        },
         version: RegistryVersion(version),
         vin: &vin,
         vehicle: Some(&facts),
