@@ -11,9 +11,9 @@ fn serve(dir: &Path) -> Said {
     let mut command = Command::new("timeout");
     command.arg("60").arg(env!("CARGO_BIN_EXE_domicile")).args(["serve", "--dir"]).arg(dir);
     for protocol in ["TESLA", "GBT32960", "GBT32960_TLS", "HTTP"] {
-        let name = protocol.strip_suffix("_TLS").map_or(format!("DOMICILE_{protocol}_LISTEN"), |of| {
-            format!("DOMICILE_{of}_TLS_LISTEN")
-        });
+        let name = protocol
+            .strip_suffix("_TLS")
+            .map_or(format!("DOMICILE_{protocol}_LISTEN"), |of| format!("DOMICILE_{of}_TLS_LISTEN"));
         command.env(name, "127.0.0.1:0");
     }
     run(&mut command)
@@ -34,7 +34,11 @@ fn what_is_done_behind_its_back_is_named() {
     verify(&dir).accepted("verified");
 
     // Objects that nobody entered, beside the others and in another number.
-    for name in ["control/00000000000000009999.json", "batch/2026/11/24/20/gw-00000000000000999999.parquet", "note.txt"] {
+    for name in [
+        "control/00000000000000009999.json",
+        "batch/2026/11/24/20/gw-00000000000000999999.parquet",
+        "note.txt",
+    ] {
         let planted = folder.join(name);
         std::fs::create_dir_all(planted.parent().expect("a folder")).expect("made");
         std::fs::write(&planted, "planted").expect("written");
@@ -47,7 +51,9 @@ fn what_is_done_behind_its_back_is_named() {
 
     // A flipped bit in each kind of object, and each gone.
     let newest = |below: &str| files(&folder.join(below), |_| true).pop().expect("one of each kind");
-    for path in [newest("batch"), newest("control"), newest("lake/signals"), newest("manifest"), newest("policy")] {
+    for path in
+        [newest("batch"), newest("control"), newest("lake/signals"), newest("manifest"), newest("policy")]
+    {
         let name = path.strip_prefix(&folder).expect("below the center").to_string_lossy().into_owned();
         let whole = std::fs::read(&path).expect("read");
         let mut damaged = whole.clone();

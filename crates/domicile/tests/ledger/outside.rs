@@ -20,7 +20,11 @@ impl Said {
 
     #[track_caller]
     pub fn rejected(&self, needle: &str) {
-        assert!(!self.holds && self.text.contains(needle), "a refusal with `{needle}` is expected:\n{}", self.text);
+        assert!(
+            !self.holds && self.text.contains(needle),
+            "a refusal with `{needle}` is expected:\n{}",
+            self.text
+        );
     }
 }
 

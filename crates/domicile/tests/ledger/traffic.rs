@@ -23,7 +23,8 @@ pub fn store(center: &Path) -> PathBuf {
 /// Lets five vehicles of all protocols drive for some seconds, and gives how many messages were acknowledged.
 pub fn drive(center: &Center) -> u64 {
     let fleet = center.path().join("fleet.csv");
-    let made = domicile(&["sim".as_ref(), "--vehicles".as_ref(), "5".as_ref(), "--csv".as_ref(), fleet.as_ref()]);
+    let made =
+        domicile(&["sim".as_ref(), "--vehicles".as_ref(), "5".as_ref(), "--csv".as_ref(), fleet.as_ref()]);
     assert!(made.holds, "{}", made.text);
     let dir = center.path();
     let import =

@@ -35,7 +35,8 @@ impl Witness {
         command.arg(log_vkey).arg(port);
         let Said { holds, text } = installed(command, "litewitness")?;
         assert!(holds, "{text}");
-        let value = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)).expect(name).to_owned();
+        let value =
+            |name: &str| text.lines().find_map(|line| line.strip_prefix(name)).expect(name).to_owned();
         let (url, vkey) = (value("url="), value("vkey="));
         let port = url.rsplit_once(':').expect("a port").1.to_owned();
         Some(Self { folder, port, vkey })
@@ -97,7 +98,8 @@ fn exchange(center: &Center, with: &Path, keep: &Path) {
 
 /// Watches that the center signs and publishes nothing, though there is something to be entered.
 fn signs_nothing(center: &Center) {
-    let head = |center: &Center| std::fs::read(store(&center.path()).join("ledger/head.json")).expect("a head");
+    let head =
+        |center: &Center| std::fs::read(store(&center.path()).join("ledger/head.json")).expect("a head");
     let (checkpoint_before, head_before) = (checkpoint(&center.path()), head(center));
     enter(center, "unheard", 1);
     std::thread::sleep(WATCH_TIME);
@@ -183,8 +185,14 @@ impl Scene {
         verify(&dir).accepted("verified");
         let kept = self.beside("seen");
         std::fs::write(&kept, seen).expect("written");
-        let against_kept: &[&OsStr] =
-            &["ledger".as_ref(), "verify".as_ref(), "--seen".as_ref(), kept.as_ref(), "--dir".as_ref(), dir.as_ref()];
+        let against_kept: &[&OsStr] = &[
+            "ledger".as_ref(),
+            "verify".as_ref(),
+            "--seen".as_ref(),
+            kept.as_ref(),
+            "--dir".as_ref(),
+            dir.as_ref(),
+        ];
         domicile(against_kept).rejected("NOT VERIFIED");
 
         std::fs::write(dir.join("domicile.toml"), declared).expect("written");
@@ -225,7 +233,9 @@ fn a_witness_cosigns_and_refuses_a_rollback_and_a_fork_and_is_waited_for() {
     let mut center = traffic::center();
     traffic::end(&mut center);
     let (dir, around) = (center.path(), center.folder.path().to_owned());
-    let Some(witness) = Witness::start(around.join("witness"), &dir.join("keys/log.vkey"), "0") else { return };
+    let Some(witness) = Witness::start(around.join("witness"), &dir.join("keys/log.vkey"), "0") else {
+        return;
+    };
     copy(&dir.join("domicile.toml"), &around.join("undeclared.toml"));
     declare(&dir, &witness);
     let mut scene = Scene { center, witness };

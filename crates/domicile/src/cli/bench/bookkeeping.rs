@@ -49,14 +49,19 @@ pub(super) fn entered_frames(workshop: &Workshop, world: &World) -> anyhow::Resu
     for entry in reader.entries(reader.view_of_head(&head)?, 0) {
         let (index, entry) = entry?;
         let Entry::Stored(Stored::Batch(facts)) = Entered::parse(&entry)?.entry else { continue };
-        ensure!(facts.first == next, "entry {index} begins with frame {}, and {next} is the next", facts.first);
+        ensure!(
+            facts.first == next,
+            "entry {index} begins with frame {}, and {next} is the next",
+            facts.first
+        );
         next = facts.last + 1;
         let name = facts.object.as_str();
         let content = objects.read(&facts.object.path())?.with_context(|| format!("{name} is missing"))?;
         store::read(name, content)?.for_each(&keyring, |row: Row<'_>| {
             let within = facts.first..=facts.last;
             ensure!(within.contains(&row.sequence.0), "{name}: frame {} is not in its entry", row.sequence);
-            let bytes = row.bytes.with_context(|| format!("{name}: frame {} can't be opened", row.sequence))?;
+            let bytes =
+                row.bytes.with_context(|| format!("{name}: frame {} can't be opened", row.sequence))?;
             let mut found = Found::of(row.protocol);
             wire::decode(row.protocol, bytes, row.received_at, &mut context, &mut found)?;
             if let Some(counter) = found.counter

@@ -138,7 +138,9 @@ impl KillLoop {
             ledgers.entries, ledgers.pending
         );
         ensure!(holds, "the promise does not hold");
-        println!("Every acknowledged frame is in SQL exactly once and in an entered batch, and no frame is half there.");
+        println!(
+            "Every acknowledged frame is in SQL exactly once and in an entered batch, and no frame is half there."
+        );
         Ok(())
     }
 
@@ -201,7 +203,8 @@ impl KillLoop {
                 std::thread::sleep(KILL_AFTER_MAX.mul_f64(rng.random_range(0.0..1.0)));
             }
             server.kill()?;
-            let verified = verify_ledger(workshop, world).with_context(|| format!("after the kill of round {round}"))?;
+            let verified =
+                verify_ledger(workshop, world).with_context(|| format!("after the kill of round {round}"))?;
             ensure!(
                 verified.entries >= ledgers.entries,
                 "round {round}: the ledger has {} entries, it had {}",
