@@ -32,9 +32,9 @@ use crate::live::{View, connection_gauges, journal_gauges, ledger_gauges};
 use crate::observe::Metrics;
 #[cfg(feature = "lake")]
 use crate::pipeline::{Inbox, Parts as PipelineParts, Pipeline};
+use crate::settings::{self, Settings};
 #[cfg(feature = "lake")]
 use crate::sources::{Frames, Records, Vehicles};
-use crate::settings::{self, Settings};
 use crate::world::World;
 
 /// How long sessions may take to part when the program ends.
@@ -228,7 +228,12 @@ impl Serving {
         let shown = declared.clone();
         serving.rooms.metrics.add_gauges(move |gauges| egress_gauges(&shown, gauges));
         serving.keep_certificates(world.clock.clone());
-        if !center.settings.ledger.witnesses.is_empty() {
+        if center.settings.ledger.witnesses.is_empty() {
+            tracing::warn!(
+                "no witness cosigns this center's log: a store that is rolled back together with ledger.seen would not be noticed \
+                 (ledger.witnesses)"
+            );
+        } else {
             let ledger = serving.rooms.books.book().ledger().clone();
             let cosigning = Cosigning::new(&center, &declared, ledger, world)?;
             tokio::spawn(cosigning.run(serving.stop.subscribe()));

@@ -12,7 +12,9 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use bytes::Bytes;
-use ledger::{About, Book, Entry, Label, Ledger, Meaning, Pending, Read, Refused, SignedCheckpoint, VerifierKey, Word};
+use ledger::{
+    About, Book, Entry, Label, Ledger, Meaning, Pending, Read, Refused, SignedCheckpoint, VerifierKey, Word,
+};
 use model::Clock;
 use parking_lot::{Condvar, Mutex};
 use store::{Keyring, OnSealed, Release, SealedBatch};
@@ -58,6 +60,8 @@ pub(crate) struct Bookkeeper {
 struct Desk {
     waiting: Mutex<Waiting>,
     called: Condvar,
+    /// With `waiting`: the thread has ended.
+    ended: Condvar,
 }
 
 #[derive(Default)]
@@ -71,6 +75,7 @@ struct Waiting {
     /// Why the ledger does not take what is brought; `None` while it does.
     failing: Option<String>,
     is_ending: bool,
+    has_ended: bool,
 }
 
 /// What the thread works with.
@@ -99,7 +104,8 @@ impl Seen {
     /// [`OfficeError::RolledBack`] where the log is shorter, or another one.
     pub(crate) fn check(&self, ledger: &Ledger, key: &VerifierKey) -> Result<(), OfficeError> {
         let Some(noted) = self.read() else { return Ok(()) };
-        let rolled_back = |size: u64, what: String| OfficeError::RolledBack { path: self.path.clone(), size, what };
+        let rolled_back =
+            |size: u64, what: String| OfficeError::RolledBack { path: self.path.clone(), size, what };
         let noted = SignedCheckpoint::open(&noted, key).map_err(|error| rolled_back(0, error.to_string()))?;
         let now = ledger.checkpoint();
         let (old, new) = (noted.size(), now.size());
@@ -197,11 +203,22 @@ impl Bookkeeper {
 
     /// Enters what waits, ends the thread and closes the ledger. Blocks. Returns whether everything is entered.
     pub(crate) fn close(&self) -> bool {
-        self.desk.waiting.lock().is_ending = true;
+        let mut waiting = self.desk.waiting.lock();
+        waiting.is_ending = true;
         self.desk.called.notify_all();
+        let is_running = |waiting: &mut Waiting| !waiting.has_ended;
+        if self.desk.ended.wait_while_for(&mut waiting, is_running, CLOSE_TIME).timed_out() {
+            // It waits for room in a queue that does not move: a closed ledger turns it back.
+            drop(waiting);
+            self.book.ledger().close(Duration::ZERO);
+        } else {
+            drop(waiting);
+        }
         let thread = self.thread.lock().take();
         if thread.is_some_and(|thread| thread.join().is_err()) {
-            tracing::error!("the bookkeeping thread ended by a defect of the program; the next start resumes its work");
+            tracing::error!(
+                "the bookkeeping thread ended by a defect of the program; the next start resumes its work"
+            );
         }
         self.book.ledger().close(CLOSE_TIME)
     }
@@ -214,8 +231,19 @@ impl Drop for Bookkeeper {
     }
 }
 
+/// Tells that the thread has ended, also where it ends by a panic.
+struct Ending(Arc<Desk>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.0.waiting.lock().has_ended = true;
+        self.0.ended.notify_all();
+    }
+}
+
 impl Worker {
     fn run(mut self) {
+        let _ending = Ending(Arc::clone(&self.desk));
         let mut pause = RETRY_MIN;
         loop {
             let is_ending = self.desk.waiting.lock().is_ending;
@@ -238,19 +266,26 @@ impl Worker {
                     if is_ending {
                         return;
                     }
-                    let _ = self.desk.called.wait_while_for(&mut waiting, |waiting| !waiting.is_ending, pause);
+                    let _ =
+                        self.desk.called.wait_while_for(&mut waiting, |waiting| !waiting.is_ending, pause);
                     pause = (pause * 2).min(RETRY_MAX);
                 }
             }
         }
     }
 
-    /// Enters all that waits.
+    /// Enters all that waits. While no cosigner has said what it saw, nothing can be: what waits stays where it is.
     fn work(&mut self, is_ending: bool) -> Result<(), ledger::Error> {
+        if self.book.ledger().status().held {
+            return Ok(());
+        }
         if !self.is_reconciled {
             let done = self.book.reconcile(&self.meaning)?;
             if done.adopted {
-                tracing::info!(entries = done.entered, "entered what this center held from before the ledger");
+                tracing::info!(
+                    entries = done.entered,
+                    "entered what this center held from before the ledger"
+                );
             }
             self.is_reconciled = true;
         }
@@ -283,9 +318,8 @@ impl Worker {
             // The segment's release stays in the queue until the entry is committed.
             let next = self.desk.waiting.lock().sealed.front().map(|(batch, _)| batch.clone());
             let Some(batch) = next else { return Ok(true) };
-            if let Some(pending) = self.book.enter_batch(&batch)?
-                && !self.committed(&pending)?
-            {
+            let pending = self.book.enter_batch(&batch)?;
+            if !self.committed(pending)? {
                 return Ok(false);
             }
             let mut waiting = self.desk.waiting.lock();
@@ -300,11 +334,22 @@ impl Worker {
         }
     }
 
-    /// Waits for an entry's receipt; `false` where the program ends before there is one.
-    fn committed(&self, pending: &Pending) -> Result<bool, ledger::Error> {
+    /// Waits for an entry's receipt; `false` where the program ends before there is one. Without the entry at hand (an earlier try has
+    /// queued it) it waits for all that is queued.
+    fn committed(&self, pending: Option<Pending>) -> Result<bool, ledger::Error> {
+        let ledger = self.book.ledger();
+        let status = ledger.status();
+        let queued = status.size + status.waiting as u64;
         loop {
-            if pending.wait(RECEIPT_TIME)?.is_some() {
+            let is_committed = match &pending {
+                Some(pending) => pending.wait(RECEIPT_TIME)?.is_some(),
+                None => queued == 0 || ledger.wait_for_size_above(queued - 1, RECEIPT_TIME) >= queued,
+            };
+            if is_committed {
                 return Ok(true);
+            }
+            if let Some(reason) = ledger.status().failed {
+                return Err(ledger::Error::Failed { reason });
             }
             if self.desk.waiting.lock().is_ending {
                 return Ok(false);
@@ -326,7 +371,12 @@ impl Worker {
     }
 
     fn sleep(&self) {
+        let is_held = self.book.ledger().status().held;
         let mut waiting = self.desk.waiting.lock();
+        if is_held {
+            let _ = self.desk.called.wait_while_for(&mut waiting, |waiting| !waiting.is_ending, RECEIPT_TIME);
+            return;
+        }
         let until = self.refusals_at.min(self.seen_at).saturating_sub(self.clock.monotonic());
         let is_idle =
             |waiting: &mut Waiting| waiting.sealed.is_empty() && !waiting.has_changes && !waiting.is_ending;

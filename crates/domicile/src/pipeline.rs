@@ -33,6 +33,9 @@ const GATHER_TIME: Duration = Duration::from_millis(50);
 const RETRY_TIME_MIN: Duration = Duration::from_millis(500);
 const RETRY_TIME_MAX: Duration = Duration::from_secs(30);
 
+/// Entries that may wait in the ledger's queue before table versions are left for later.
+const LEDGER_WAITING_MAX: usize = 1_024;
+
 /// The longest sleep without anything to do, so that a missed call is only a delay.
 const SLEEP_TIME_MAX: Duration = Duration::from_secs(1);
 
@@ -244,8 +247,11 @@ impl Worker {
 
     /// Enters the versions of the tables that the ledger does not have yet: the commits just made, and those that a crash left.
     fn enter_tables(&mut self) -> Result<(), PipelineError> {
-        // What a center from before the ledger holds is adopted first, tables included.
-        if self.book.is_new() {
+        // What a center from before the ledger holds is adopted first, tables included. And where the ledger does not move, this
+        // thread must not wait in its queue: the versions are still there when it does.
+        let ledger = self.book.ledger().status();
+        if self.book.is_new() || ledger.held || ledger.failed.is_some() || ledger.waiting > LEDGER_WAITING_MAX
+        {
             return Ok(());
         }
         for (table, newest) in self.writer.versions() {

@@ -13,6 +13,7 @@ pub mod note;
 pub mod proof;
 pub mod tile;
 pub mod tree;
+pub mod witness;
 
 #[cfg(feature = "writer")]
 mod book;

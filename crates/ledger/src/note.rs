@@ -210,7 +210,7 @@ impl NoteSignature {
         &self.bytes
     }
 
-    fn is_of(&self, key: &VerifierKey) -> bool {
+    pub(crate) fn is_of(&self, key: &VerifierKey) -> bool {
         self.id == key.id && self.name == key.name
     }
 }
@@ -261,6 +261,11 @@ impl VerifierKey {
     /// What kind of signatures it makes.
     pub fn kind(&self) -> SignatureType {
         self.kind
+    }
+
+    /// Whether another key is the same under another name or in another role.
+    pub(crate) fn has_same_public(&self, other: &Self) -> bool {
+        self.public == other.public
     }
 
     /// Verifies one of its signatures on a text. `None` where this program does not know the kind of signature.

@@ -71,7 +71,8 @@ impl Problems {
 
     /// # Errors
     /// [`Error::Import`] where there is any problem.
-    pub(crate) fn into_result(self) -> Result<(), Error> {
+    pub(crate) fn into_result(mut self) -> Result<(), Error> {
+        self.shown.sort_by_key(|problem| problem.line);
         if self.shown.is_empty() {
             Ok(())
         } else {

@@ -229,6 +229,8 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     // What a crash takes from a projection is built again, so it need not wait for the disk.
     connection.pragma_update(None, "journal_mode", "wal")?;
     connection.pragma_update(None, "synchronous", "normal")?;
+    // Nothing of it lies outside of the center's folder, not even for a moment.
+    connection.pragma_update(None, "temp_store", "memory")?;
     Ok(connection)
 }
 

@@ -57,6 +57,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         Box::new(|_, release| release.release()),
     )?;
     let country: Country = "CN".parse()?;
+    let pack = "cn-2026.1".parse()?;
     let vin = "LRW3E7FS2RC000001".parse()?;
     let permits: Vec<_> = vehicles
         .iter()
@@ -64,7 +65,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             let (state, key) = (VehicleState::Active, KeyPeriod(0));
             let facts = VehicleFacts { id, key, country, state, iccid: None, public_key: None };
             policy::admit(&Facts {
-                rules: &Rules { country, require_tls: false, require_signature: false },
+                rules: &Rules { country, require_tls: false, require_signature: false, pack },
                 version: RegistryVersion(1),
                 vin: &vin,
                 vehicle: Some(&facts),

@@ -125,6 +125,8 @@ impl Client {
         let response = match self {
             Self::Socket(sender) => {
                 let lost = "the center ended while it worked on this; its log says more";
+                // The connection may still be busy with the end of the answer before.
+                sender.ready().await.context(lost)?;
                 sender.send_request(request).await.context(lost)?.map(Body::new)
             }
             Self::Here { router, .. } => {

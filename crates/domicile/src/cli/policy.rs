@@ -77,7 +77,8 @@ impl Policies {
             Verb::Sign { file, key, folder } => {
                 let center = Center::open(&folder.path(world), world)?;
                 let key = match key {
-                    Some(path) => SigningKey::parse(read(&path)?.trim_end()).with_context(|| path.display().to_string())?,
+                    Some(path) => SigningKey::parse(read(&path)?.trim_end())
+                        .with_context(|| path.display().to_string())?,
                     None => Role::Country.read_private(&center.folder)?,
                 };
                 say!("{}", sign(&file, &center, &key)?.signature.trim_end());

@@ -8,7 +8,7 @@ use crate::api::Rooms;
 use crate::assemble::Serving;
 use crate::center::Center;
 use crate::egress::Declared;
-use crate::egress::confine::Confinement;
+use crate::egress::confine::{Confinement, Report};
 use crate::observe::{LogFormat, start_logs};
 use crate::world::World;
 
@@ -30,6 +30,7 @@ impl Serve {
         let format = if self.log_json { LogFormat::Json } else { LogFormat::Text };
         start_logs(format, &self.log);
         raise_descriptor_limit();
+        forbid_core_files();
         let folder = self.folder.path(world);
         // Before there is any thread, because those that exist already stay as they are.
         confine(&Center::open(&folder, world)?)?;
@@ -42,17 +43,15 @@ impl Serve {
 /// Gives up every file and port that a serving center does not need, as far as the kernel can hold it to that.
 fn confine(center: &Center) -> anyhow::Result<()> {
     let declared = Declared::of(&center.settings, center.genesis.country())?;
-    if !center.settings.egress.confine {
-        tracing::warn!("not confined: the setting egress.confine is off");
-        return Ok(());
+    let report = match center.settings.egress.confine {
+        true => Confinement::of(center, &declared).apply()?,
+        false => Report::OFF,
+    };
+    if report.is_full() {
+        tracing::info!("confined: {report}");
+    } else {
+        tracing::warn!("not wholly confined: {report}");
     }
-    let report = Confinement::of(center, &declared).apply()?;
-    tracing::info!(
-        filesystem = report.filesystem.as_str(),
-        network = report.network.as_str(),
-        destinations = declared.destinations().len(),
-        "confined; `domicile doctor --egress` says more"
-    );
     Ok(())
 }
 
@@ -83,6 +82,15 @@ async fn any(signals: &mut [Signal; 2]) {
     tokio::select! {
         _ = first.recv() => {}
         _ = second.recv() => {}
+    }
+}
+
+/// A core file would hold keys and frames, outside of the center's folder.
+fn forbid_core_files() {
+    use rustix::process::{Resource, Rlimit, setrlimit};
+    let none = Rlimit { current: Some(0), maximum: Some(0) };
+    if let Err(error) = setrlimit(Resource::Core, none) {
+        tracing::warn!(%error, "can't forbid core files, which hold what the memory holds");
     }
 }
 

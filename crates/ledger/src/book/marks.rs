@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use model::GatewayName;
 
-use crate::entry::{Adopted, BatchFacts, Destroyed, Entry, RecordsFacts, Stored, Tabled};
+use crate::entry::{Adopted, BatchFacts, Destroyed, Entry, Stored, Tabled};
 
 /// The last of each series that the log names.
 #[derive(Clone, Default, Debug)]
@@ -47,26 +47,30 @@ impl Marks {
                     Place::Next
                 }
             }
-            Entry::Stored(Stored::Batch(batch)) => self.place_of_batch(batch, false),
-            Entry::Adopted(Adopted::Batch(batch)) => self.place_of_batch(batch, true),
-            Entry::Stored(Stored::Records(records)) | Entry::Adopted(Adopted::Records(records)) => {
-                self.place_of_records(records)
+            Entry::Adopted(_) if self.genesis => {
+                Place::Gap("nothing is adopted after the genesis".to_owned())
             }
-            Entry::Control(control) | Entry::Adopted(Adopted::Control(control)) => {
-                numbered("change", self.control, control.number)
-            }
-            Entry::Policy(pack) | Entry::Adopted(Adopted::Pack(pack)) => {
-                numbered("pack", self.pack, pack.number)
-            }
-            Entry::Tabled(tabled) => self.place_of_table(tabled, false),
-            Entry::Adopted(Adopted::Table(tabled)) => self.place_of_table(tabled, true),
-            Entry::Erased(destroyed) | Entry::Expired(destroyed) => self.place_of_destruction(destroyed),
+            Entry::Adopted(adopted) => match adopted {
+                Adopted::Genesis(_) => Place::Next,
+                Adopted::Batch(batch) => self.place_of_batch(batch, true),
+                Adopted::Records(records) => numbered("import", self.record, records.number),
+                Adopted::Control(control) => numbered("change", self.control, control.number),
+                Adopted::Pack(pack) => numbered("pack", self.pack, pack.number),
+                Adopted::Table(tabled) => self.place_of_table(tabled, true),
+            },
             Entry::Refused(_)
             | Entry::Read(_)
             | Entry::Superseded(_)
             | Entry::Degraded(_)
             | Entry::Checked(_)
             | Entry::Opaque { .. } => Place::Next,
+            _ if !self.genesis => Place::Gap("the genesis is entered first: reconcile".to_owned()),
+            Entry::Stored(Stored::Batch(batch)) => self.place_of_batch(batch, false),
+            Entry::Stored(Stored::Records(records)) => numbered("import", self.record, records.number),
+            Entry::Control(control) => numbered("change", self.control, control.number),
+            Entry::Policy(pack) => numbered("pack", self.pack, pack.number),
+            Entry::Tabled(tabled) => self.place_of_table(tabled, false),
+            Entry::Erased(destroyed) | Entry::Expired(destroyed) => self.place_of_destruction(destroyed),
         }
     }
 
@@ -135,10 +139,6 @@ impl Marks {
                 before + 1
             ))
         }
-    }
-
-    fn place_of_records(&self, records: &RecordsFacts) -> Place {
-        numbered("import", self.record, records.number)
     }
 
     fn place_of_table(&self, tabled: &Tabled, is_adopted: bool) -> Place {

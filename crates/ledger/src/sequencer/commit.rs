@@ -118,6 +118,7 @@ fn claim(
                 (Head { epoch, ..head }, Some(version))
             }
             None => {
+                check_new(objects, folder)?;
                 let empty = Checkpoint::new(key.name(), 0, crate::hash::empty());
                 let checkpoint = SignedCheckpoint::sign(empty, key)?;
                 (Head { epoch: 1, checkpoint, staged: Vec::new() }, None)
@@ -137,6 +138,17 @@ fn claim(
         }
     }
     Err(Error::Fenced { epoch: seen })
+}
+
+/// That a log without a register is a new one: beginning anew beside what was signed before would be a fork.
+fn check_new(objects: &Objects, folder: &Path) -> Result<(), Error> {
+    let head = below(folder, HEAD);
+    match objects.list(folder)?.iter().find(|object| object.location != head) {
+        Some(object) => {
+            Err(Error::corrupt(HEAD, format!("it is missing, and yet there is {}", object.location)))
+        }
+        None => Ok(()),
+    }
 }
 
 /// The places completed since the last one that the published checkpoint covers: a crash may have left their partial tiles.

@@ -380,6 +380,22 @@ fn a_register_behind_the_published_checkpoint_is_a_rollback() {
 }
 
 #[test]
+fn a_log_that_lost_its_register_is_not_begun_anew() {
+    let memory = Arc::new(InMemory::new());
+    let mut quorum = parts(objects(&memory));
+    quorum.publish_at_once = false;
+    let ledger = Ledger::open(quorum).expect("the log opens");
+    ledger.allow(None).expect("nobody was asked");
+    fill(&ledger, 3);
+    assert_eq!(ledger.published(), None);
+    drop(ledger);
+    let name = below(&folder(), HEAD);
+    objects(&memory).delete(&name).expect("deleted");
+    assert!(matches!(Ledger::open(parts(objects(&memory))).err(), Some(Error::Corrupt { .. })));
+    assert_eq!(objects(&memory).read(&name).expect("read"), None);
+}
+
+#[test]
 fn the_register_is_what_its_description_says() {
     let memory = Arc::new(InMemory::new());
     let ledger = open(&memory);

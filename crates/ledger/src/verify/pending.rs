@@ -32,7 +32,11 @@ impl Accounts {
         let unentered = self.unentered(store);
         if let Some(genesis) = unentered.genesis {
             // It is entered before all else, or, where an older center's store is adopted, last.
-            if self.marks.genesis { report.find(genesis, NOBODY) } else { report.pending.push(genesis) }
+            if report.kinds.keys().all(|kind| kind == "adopted") && !self.marks.genesis {
+                report.pending.push(genesis);
+            } else {
+                report.find(genesis, NOBODY);
+            }
         }
         self.judge_batches(store, unentered.batches, report)?;
         let names = store.names;

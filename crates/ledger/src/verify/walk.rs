@@ -58,6 +58,9 @@ impl Walk {
         report: &mut Report,
     ) -> Result<(), Error> {
         let step = Step { store, heads, log };
+        if self.past == 0 {
+            heads.check_root(0, || self.edge.root(), report);
+        }
         let width = u64::from(TILE_WIDTH);
         for index in self.past / width..heads.size().div_ceil(width) {
             self.bundle(&step, index, accounts, report)?;

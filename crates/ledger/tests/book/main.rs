@@ -5,4 +5,5 @@ mod damage;
 mod history;
 mod proofs;
 mod recovery;
+mod running;
 mod world;

@@ -42,7 +42,7 @@ fn a_proof_needs_the_right_key_and_the_witnesses() {
     assert!(verify_proof_file(&text, None, None, &key, std::slice::from_ref(&witness), 0).is_ok());
     assert!(verify_proof_file(&text, None, None, &key, &[witness], 1).is_err());
     for line in text.lines().filter(|line| line.len() > 8) {
-        let changed = text.replace(line, &line[4..].to_owned());
+        let changed = text.replace(line, &line[4..]);
         assert!(verify_proof_file(&changed, None, None, &key, &[], 0).is_err(), "{line}");
     }
     let never = world.names.control(77);

@@ -186,6 +186,9 @@ fn an_adoption_that_a_crash_cut_goes_on() {
 fn a_new_center_gets_its_charter_first() {
     let world = World::new(true);
     world.put_control(1);
+    let book = world.book();
+    assert!(book.is_new() && book.enter_control(1).is_err());
+    assert!(book.ledger().close(SOON));
     assert_eq!(world.restart(), 2);
     let report = world.assert_clean();
     assert_eq!((report.kinds["charter"], report.kinds["control"]), (1, 1));

@@ -55,7 +55,8 @@ impl FromStr for Role {
     type Err = InvalidName;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        const INVALID: InvalidName = InvalidName { what: "role", rule: "operator, analyst, officer or auditor" };
+        const INVALID: InvalidName =
+            InvalidName { what: "role", rule: "operator, analyst, officer or auditor" };
         Self::from_name(text).ok_or(INVALID)
     }
 }

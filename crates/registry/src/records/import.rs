@@ -62,12 +62,12 @@ impl Registry {
         schema: &RecordSchema,
         input: RecordInput<'_>,
     ) -> Result<RecordsImported, Error> {
-        let parsed = parse(schema, input)?;
+        let (parsed, problems) = parse(schema, input)?;
         let mut turn = self.begin()?;
         let at = self.world.clock.now();
         let draft = match schema.kind() {
-            RecordKind::Owner => self.draft_owners(parsed, at)?,
-            kind => self.draft_events(kind, parsed)?,
+            RecordKind::Owner => self.draft_owners(parsed, problems, at)?,
+            kind => self.draft_events(kind, parsed, problems)?,
         };
         let Draft { entries, personal, closed, new_keys } = draft;
         let rows = entries.len() - closed;
@@ -120,10 +120,14 @@ impl Registry {
         Ok(rekeyed)
     }
 
-    /// Sales and services: each stands for itself.
-    fn draft_events(&self, kind: RecordKind, parsed: Vec<Parsed>) -> Result<Draft, Error> {
+    /// Sales and services: each stands for itself. `problems` are those of other rows, found before.
+    fn draft_events(
+        &self,
+        kind: RecordKind,
+        parsed: Vec<Parsed>,
+        mut problems: Problems,
+    ) -> Result<Draft, Error> {
         let mut draft = Draft::default();
-        let mut problems = Problems::default();
         let mut seen: HashMap<Vin, u64> = HashMap::new();
         for record in parsed {
             let Some(facts) = self.lookup(&record.vin) else {
@@ -151,8 +155,12 @@ impl Registry {
     }
 
     /// Owners: the periods of a vehicle follow each other.
-    fn draft_owners(&self, parsed: Vec<Parsed>, now: UtcMicros) -> Result<Draft, Error> {
-        let mut problems = Problems::default();
+    fn draft_owners(
+        &self,
+        parsed: Vec<Parsed>,
+        mut problems: Problems,
+        now: UtcMicros,
+    ) -> Result<Draft, Error> {
         let mut order = Vec::new();
         let mut of_vehicle: HashMap<Vin, Vec<Parsed>> = HashMap::new();
         for record in parsed {

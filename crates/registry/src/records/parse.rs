@@ -39,18 +39,17 @@ pub(super) struct Parsed {
     pub(super) personal: String,
 }
 
-/// Reads records.
+/// Reads records: those that are sound, and what is wrong with the others, so that a file's every wrong row is named at once.
 ///
 /// # Errors
-/// [`Error::Import`] where the header or any value is wrong.
-pub(super) fn parse(schema: &RecordSchema, input: RecordInput<'_>) -> Result<Vec<Parsed>, Error> {
+/// [`Error::Import`] where the header is wrong.
+pub(super) fn parse(schema: &RecordSchema, input: RecordInput<'_>) -> Result<(Vec<Parsed>, Problems), Error> {
     let mut reader = RowReader { schema, problems: Problems::default(), parsed: Vec::new() };
     match input {
         RecordInput::Csv(bytes) => reader.csv(bytes)?,
         RecordInput::Rows(rows) => reader.rows(rows),
     }
-    reader.problems.into_result()?;
-    Ok(reader.parsed)
+    Ok((reader.parsed, reader.problems))
 }
 
 struct RowReader<'a> {

@@ -59,6 +59,9 @@ enum Switch {
     Off,
 }
 
+/// What the names of the ledger's threads begin with.
+const LEDGER_THREADS: &str = "ledger-";
+
 impl Ingest {
     pub(super) fn run(self, world: &World) -> anyhow::Result<()> {
         harness::raise_file_limit()?;
@@ -79,17 +82,19 @@ impl Ingest {
         std::thread::sleep(SEALING_TIME);
         rest(pid, world)?;
         let before = process::cpu(pid)?;
+        let ledger_before = process::cpu_of_threads(pid, LEDGER_THREADS)?;
         client.go()?;
         let load: Value = serde_json::from_str(&client.report()?)?;
         let until_last_ack = process::cpu(pid)?.saturating_sub(before);
         std::thread::sleep(SEALING_TIME);
         rest(pid, world)?;
         let with_sealing = process::cpu(pid)?.saturating_sub(before);
+        let ledger = process::cpu_of_threads(pid, LEDGER_THREADS)?.saturating_sub(ledger_before);
         let (_, peak_kib) = process::memory_kib(pid)?;
         client.go()?;
         drop(client);
         server.stop(world)?;
-        self.print(&self.figures(&load, size, flushes, [until_last_ack, with_sealing], peak_kib)?)
+        self.print(&self.figures(&load, size, flushes, [until_last_ack, with_sealing, ledger], peak_kib)?)
     }
 
     fn load(&self, workshop: &Workshop, size: usize) -> Vec<String> {
@@ -115,7 +120,7 @@ impl Ingest {
         load: &Value,
         size: usize,
         flushes: Flushes,
-        cpu: [Duration; 2],
+        cpu: [Duration; 3],
         peak_kib: u64,
     ) -> anyhow::Result<Value> {
         let number =
@@ -139,6 +144,7 @@ impl Ingest {
             "ack_ms_p99": rounded(p99),
             "server_cpu_us_per_message_until_last_ack": micros_each(cpu[0]),
             "server_cpu_us_per_message": micros_each(cpu[1]),
+            "ledger_cpu_percent": rounded(cpu[2].as_secs_f64() * 100.0 / cpu[1].as_secs_f64().max(f64::EPSILON)),
             "server_peak_rss_mib": peak_kib / 1024,
             "disk_flush_ms_p50": rounded(millis(flushes.p50)),
             "disk_flush_ms_p99": rounded(millis(flushes.p99)),
@@ -170,6 +176,7 @@ impl Ingest {
             figure("server_cpu_us_per_message"),
             figure("server_cpu_us_per_message_until_last_ack")
         );
+        println!("  ledger's threads, % of that      {}", figure("ledger_cpu_percent"));
         println!(
             "  ack ms p50                       {} (limit {}: {} of it)",
             figure("ack_ms_p50"),

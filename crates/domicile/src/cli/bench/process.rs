@@ -16,6 +16,21 @@ pub(super) fn cpu(pid: Pid) -> anyhow::Result<Duration> {
     Ok(Duration::from_millis(ticks * 1_000 / TICKS_PER_SECOND))
 }
 
+/// CPU time of the threads of a process whose names begin with `prefix`. Threads that have ended are not in it.
+pub(super) fn cpu_of_threads(pid: Pid, prefix: &str) -> anyhow::Result<Duration> {
+    let tasks = format!("/proc/{}/task", pid.as_raw_nonzero());
+    let mut sum = 0;
+    for task in std::fs::read_dir(&tasks).context("reading the server's threads; this needs Linux")? {
+        // A thread may end while it is read.
+        let Ok(stat) = std::fs::read_to_string(task?.path().join("stat")) else { continue };
+        let name = stat.split_once('(').and_then(|(_, rest)| Some(rest.rsplit_once(')')?.0));
+        if name.is_some_and(|name| name.starts_with(prefix)) {
+            sum += ticks(&stat).unwrap_or(0);
+        }
+    }
+    Ok(Duration::from_millis(sum * 1_000 / TICKS_PER_SECOND))
+}
+
 /// KiB of memory now (`VmRSS`) and at most so far (`VmHWM`).
 pub(super) fn memory_kib(pid: Pid) -> anyhow::Result<(u64, u64)> {
     let status = std::fs::read_to_string(format!("/proc/{}/status", pid.as_raw_nonzero()))
