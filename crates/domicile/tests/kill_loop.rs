@@ -1,5 +1,6 @@
-//! The center is killed with `kill -9` again and again under load from both protocols; what it acknowledged must be in SQL exactly
-//! once, in a batch that the ledger has an entry of. The loop itself is `domicile bench kill-loop`; `cargo xtask show kill-loop` runs it three hundred times.
+//! The center is killed with `kill -9` again and again under load from both protocols. After each kill its ledger must verify, and
+//! what it acknowledged must be in SQL exactly once, in a batch that the ledger has an entry of. The loop itself is
+//! `domicile bench kill-loop`; `cargo xtask show kill-loop` runs it three hundred times.
 #![cfg(feature = "lake")]
 
 use std::process::Command;
@@ -17,4 +18,5 @@ fn every_acknowledged_frame_is_in_sql_exactly_once_and_has_its_entry_after_twent
         (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{said}\n{complaint}");
     assert!(said.contains("20 rounds: "), "{said}");
+    assert!(said.contains("The ledger verified after each kill"), "{said}");
 }

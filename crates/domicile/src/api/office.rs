@@ -21,8 +21,9 @@ use crate::world::World;
 /// Why a center can't be opened.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum OfficeError {
+    /// Boxed, because it is much larger than the others.
     #[error(transparent)]
-    Center(#[from] CenterError),
+    Center(Box<CenterError>),
     #[error(transparent)]
     Store(#[from] store::Error),
     #[error(transparent)]
@@ -39,6 +40,12 @@ pub(crate) enum OfficeError {
         path.display()
     )]
     RolledBack { path: PathBuf, size: u64, what: String },
+}
+
+impl From<CenterError> for OfficeError {
+    fn from(error: CenterError) -> Self {
+        Self::Center(Box::new(error))
+    }
 }
 
 /// A center's durable rooms, opened by the one process that has the folder.

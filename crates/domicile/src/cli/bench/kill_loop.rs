@@ -404,5 +404,6 @@ mod tests {
         assert_eq!(verdict(&format!("{whole}tesla,20000.02,20,20\n")).doubled, 1);
         assert_eq!(verdict(&format!("{whole}tesla,20000.03,19,19\n")).partial, 1);
         assert_eq!(verdict(&format!("{whole}tesla,,3,3\n")).partial, 1);
+        assert!(!Verdict { unentered: 1, ..verdict(whole) }.holds(), "each has its entry");
     }
 }
