@@ -91,6 +91,13 @@ impl Client {
         json(self.send(request).await?).await
     }
 
+    /// Asks for a text.
+    pub(crate) async fn text(&mut self, address: &str) -> anyhow::Result<String> {
+        let request = Request::builder().uri(address).body(Body::empty())?;
+        let body = self.send(request).await?.into_body().collect().await?.to_bytes();
+        Ok(String::from_utf8(body.to_vec())?)
+    }
+
     /// Sends a JSON document and gives the answer's.
     pub(crate) async fn post<T: DeserializeOwned>(
         &mut self,

@@ -63,7 +63,8 @@ impl Demo {
         let abroad = foreigner.registration();
         let abroad = abroad.lines().skip(1).map(|line| format!("{line}\n"));
         harness::register(&self.dir, &(registration + &abroad.collect::<String>()))?;
-        let mut server = Server::start(&self.dir, ServerOptions { ports, lake: None, unbounded: false })?;
+        let mut server =
+            Server::start(&self.dir, ServerOptions { ports, lake: None, unbounded: false, log: None })?;
         server.wait_ready(world)?;
         self.introduce(ports);
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;

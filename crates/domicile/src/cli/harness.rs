@@ -71,6 +71,8 @@ pub(super) struct ServerOptions {
     pub(super) lake: Option<bool>,
     /// Lifts the limit of messages a minute, for benchmarks.
     pub(super) unbounded: bool,
+    /// What it logs; `None` is the program's own default.
+    pub(super) log: Option<&'static str>,
 }
 
 /// A running `domicile serve`.
@@ -83,6 +85,15 @@ pub(super) struct Server {
 impl Server {
     /// Starts one on a folder; its log goes to `serve.log` there. [`Server::wait_ready`] waits until it listens.
     pub(super) fn start(folder: &Path, options: ServerOptions) -> anyhow::Result<Self> {
+        Self::start_with(folder, options, &[])
+    }
+
+    /// As [`Server::start`], with further variables in its environment.
+    pub(super) fn start_with(
+        folder: &Path,
+        options: ServerOptions,
+        environment: &[(&str, String)],
+    ) -> anyhow::Result<Self> {
         let log = folder.join("serve.log");
         let output = File::options().create(true).append(true).open(&log).context("opening serve.log")?;
         let Ports { tesla, gbt, gbt_tls, http } = options.ports;
@@ -95,6 +106,10 @@ impl Server {
             ("DOMICILE_HTTP_LISTEN", http),
         ] {
             command.env(name, loopback(port).to_string());
+        }
+        command.envs(environment.iter().map(|(name, value)| (name, value)));
+        if let Some(log) = options.log {
+            command.args(["--log", log]);
         }
         if let Some(lake) = options.lake {
             command.env("DOMICILE_LAKE_ENABLED", lake.to_string());

@@ -20,6 +20,7 @@ mod policy;
 mod proof;
 mod query;
 mod records;
+mod selftest;
 mod serve;
 mod sim;
 mod status;
@@ -57,6 +58,7 @@ enum Command {
     Policy(policy::Policies),
     Ledger(ledger::Ledgers),
     Proof(proof::Proofs),
+    Selftest(selftest::Selftest),
     Demo(demo::Demo),
     Sim(sim::Sim),
     Decode(decode::Decode),
@@ -138,6 +140,7 @@ fn run(command: Command, world: &World) -> anyhow::Result<()> {
         Command::Policy(policies) => policies.run(world),
         Command::Ledger(ledgers) => ledgers.run(world),
         Command::Proof(proofs) => proofs.run(world),
+        Command::Selftest(selftest) => selftest.run(world),
         Command::Demo(demo) => demo.run(world),
         Command::Sim(sim) => sim.run(world),
         Command::Decode(decode) => decode.run(world),

@@ -48,7 +48,7 @@ impl Workshop {
 
     /// Starts the center.
     pub(super) fn serve(&self, lake: Option<bool>) -> anyhow::Result<Server> {
-        Server::start(&self.folder, ServerOptions { ports: self.ports, lake, unbounded: true })
+        Server::start(&self.folder, ServerOptions { ports: self.ports, lake, unbounded: true, log: None })
     }
 }
 
