@@ -75,7 +75,7 @@ pub(super) fn checks(under: &Path, world: &World) -> anyhow::Result<Vec<Check>> 
     remote_addresses(server.pid(), &mut remotes)?;
     let verified = harness::run_program(&["ledger", "verify"], &dir);
     let frames = harness::run_program(
-        &["query", "select count(*) from frames where source = 'tesla'", "--format", "csv"],
+        &["query", "select count(*) from frames where protocol = 'tesla'", "--format", "csv"],
         &dir,
     )?;
     server.stop(world)?;
