@@ -3,8 +3,8 @@
 //! Format 2 names the public keys and is signed. A center from before the ledger has format 1, which is neither; the first program
 //! that knows format 2 adopts it: same country, cluster and center, with keys, and the old document's hash in it.
 
-use model::{CenterName, Country};
 use ledger::{Note, SigningKey, VerifierKey};
+use model::{CenterName, Country};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 

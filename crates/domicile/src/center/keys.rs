@@ -64,7 +64,8 @@ impl Role {
     pub(super) fn read_public(self, folder: &Path) -> Result<VerifierKey, CenterError> {
         let path = self.public(folder);
         let text = std::fs::read_to_string(&path).map_err(super::file_error(&path))?;
-        VerifierKey::parse(text.trim_end()).map_err(|error| CenterError::Key { path, what: error.to_string() })
+        VerifierKey::parse(text.trim_end())
+            .map_err(|error| CenterError::Key { path, what: error.to_string() })
     }
 
     /// The private key in its file.

@@ -49,7 +49,14 @@ pub(crate) enum CenterError {
     #[error("{}: {what}", path.display())]
     Pack { path: PathBuf, what: String },
     #[error("the store {} holds center {center} of {country}, cluster {cluster}; this folder is of {own_country}, cluster {own_cluster}: a store belongs to one country and one cluster, and nothing of another may lie in it", store.display())]
-    Abroad { store: PathBuf, center: String, country: String, cluster: String, own_country: Country, own_cluster: String },
+    Abroad {
+        store: PathBuf,
+        center: String,
+        country: String,
+        cluster: String,
+        own_country: Country,
+        own_cluster: String,
+    },
     #[error("the store {} has no genesis of center {center}: is its disk mounted? If it is lost, restore it from a backup", store.display())]
     StoreMissing { store: PathBuf, center: CenterName },
     #[error(transparent)]
@@ -185,7 +192,8 @@ impl Center {
     pub(crate) fn log_key(&self) -> Result<SigningKey, CenterError> {
         let key = Role::Log.read_private(&self.folder)?;
         if key.verifier() != self.genesis.log_key() {
-            let what = "it is another key than the genesis names: restore the one that belongs to this log".to_owned();
+            let what = "it is another key than the genesis names: restore the one that belongs to this log"
+                .to_owned();
             return Err(CenterError::Key { path: Role::Log.private(&self.folder), what });
         }
         Ok(key)
@@ -215,6 +223,8 @@ impl Center {
             return Ok(self);
         }
         let (names, folder) = (self.names(), self.folder.clone());
+        // The program from before the ledger knew no packs.
+        make_folder(&folder.join("policy"))?;
         let (country_key, keys) = make_keys(&folder, &self.genesis.cluster, &self.genesis.center(), world)?;
         let genesis = self.genesis.adopt(&keys);
         let signature = sign(&genesis, &country_key, &folder)?;
@@ -229,7 +239,9 @@ impl Center {
                 return Err(CenterError::Genesis { path: store, what });
             }
         } else if bytes != genesis.to_text().as_bytes() {
-            let what = "the store's genesis is another than the folder's: the store belongs to another center".to_owned();
+            let what =
+                "the store's genesis is another than the folder's: the store belongs to another center"
+                    .to_owned();
             return Err(CenterError::Genesis { path: store, what });
         }
         let _either_way = objects.create(&names.genesis_signature(), signature.clone().into_bytes())?;
@@ -288,8 +300,7 @@ fn make_keys(
 ) -> Result<(SigningKey, PublicKeys), CenterError> {
     let make = |role: Role| role.read_or_make(folder, cluster, center, &*world.entropy);
     let (country, log, mirror) = (make(Role::Country)?, make(Role::Log)?, make(Role::Mirror)?);
-    let public =
-        PublicKeys { country: country.verifier(), log: log.verifier(), mirror: mirror.verifier() };
+    let public = PublicKeys { country: country.verifier(), log: log.verifier(), mirror: mirror.verifier() };
     Ok((country, public))
 }
 

@@ -49,7 +49,8 @@ impl SignedPack {
     /// What is wrong with it.
     pub(crate) fn sign(text: String, country: Country, key: &SigningKey) -> Result<Self, String> {
         let pack = parse(&text, country)?;
-        let note = key.sign(&signed_text(&text, country, pack.version())).map_err(|error| error.to_string())?;
+        let note =
+            key.sign(&signed_text(&text, country, pack.version())).map_err(|error| error.to_string())?;
         Ok(Self { text, signature: note.to_string() })
     }
 
@@ -79,7 +80,8 @@ impl SignedPack {
     pub(crate) fn check(self, genesis: &Genesis) -> Result<PackInForce, String> {
         let pack = parse(&self.text, genesis.country())?;
         let note = Note::parse(&self.signature).map_err(|error| format!("its signature: {error}"))?;
-        let signed = note.verify(&[genesis.country_key()]).map_err(|error| format!("its signature: {error}"))?;
+        let signed =
+            note.verify(&[genesis.country_key()]).map_err(|error| format!("its signature: {error}"))?;
         if signed.is_empty() || note.text() != signed_text(&self.text, genesis.country(), pack.version()) {
             return Err(
                 "the country key signed another text than this; `domicile policy apply FILE` signs and applies a changed pack"
@@ -126,7 +128,8 @@ impl Packs {
         match in_store {
             None => {
                 newest = 1;
-                let _made_by_a_start_that_crashed = objects.create(&names.pack(1), pack.text.clone().into_bytes())?;
+                let _made_by_a_start_that_crashed =
+                    objects.create(&names.pack(1), pack.text.clone().into_bytes())?;
             }
             Some(bytes) if bytes == pack.text.as_bytes() => {}
             Some(_) => {
