@@ -32,9 +32,9 @@ use crate::live::{View, connection_gauges, journal_gauges, ledger_gauges};
 use crate::observe::Metrics;
 #[cfg(feature = "lake")]
 use crate::pipeline::{Inbox, Parts as PipelineParts, Pipeline};
+use crate::settings::{self, Settings};
 #[cfg(feature = "lake")]
 use crate::sources::{Frames, Records, Vehicles};
-use crate::settings::{self, Settings};
 use crate::world::World;
 
 /// How long sessions may take to part when the program ends.

@@ -12,7 +12,9 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use bytes::Bytes;
-use ledger::{About, Book, Entry, Label, Ledger, Meaning, Pending, Read, Refused, SignedCheckpoint, VerifierKey, Word};
+use ledger::{
+    About, Book, Entry, Label, Ledger, Meaning, Pending, Read, Refused, SignedCheckpoint, VerifierKey, Word,
+};
 use model::Clock;
 use parking_lot::{Condvar, Mutex};
 use store::{Keyring, OnSealed, Release, SealedBatch};
@@ -99,7 +101,8 @@ impl Seen {
     /// [`OfficeError::RolledBack`] where the log is shorter, or another one.
     pub(crate) fn check(&self, ledger: &Ledger, key: &VerifierKey) -> Result<(), OfficeError> {
         let Some(noted) = self.read() else { return Ok(()) };
-        let rolled_back = |size: u64, what: String| OfficeError::RolledBack { path: self.path.clone(), size, what };
+        let rolled_back =
+            |size: u64, what: String| OfficeError::RolledBack { path: self.path.clone(), size, what };
         let noted = SignedCheckpoint::open(&noted, key).map_err(|error| rolled_back(0, error.to_string()))?;
         let now = ledger.checkpoint();
         let (old, new) = (noted.size(), now.size());
@@ -201,7 +204,9 @@ impl Bookkeeper {
         self.desk.called.notify_all();
         let thread = self.thread.lock().take();
         if thread.is_some_and(|thread| thread.join().is_err()) {
-            tracing::error!("the bookkeeping thread ended by a defect of the program; the next start resumes its work");
+            tracing::error!(
+                "the bookkeeping thread ended by a defect of the program; the next start resumes its work"
+            );
         }
         self.book.ledger().close(CLOSE_TIME)
     }
@@ -238,7 +243,8 @@ impl Worker {
                     if is_ending {
                         return;
                     }
-                    let _ = self.desk.called.wait_while_for(&mut waiting, |waiting| !waiting.is_ending, pause);
+                    let _ =
+                        self.desk.called.wait_while_for(&mut waiting, |waiting| !waiting.is_ending, pause);
                     pause = (pause * 2).min(RETRY_MAX);
                 }
             }
@@ -250,7 +256,10 @@ impl Worker {
         if !self.is_reconciled {
             let done = self.book.reconcile(&self.meaning)?;
             if done.adopted {
-                tracing::info!(entries = done.entered, "entered what this center held from before the ledger");
+                tracing::info!(
+                    entries = done.entered,
+                    "entered what this center held from before the ledger"
+                );
             }
             self.is_reconciled = true;
         }

@@ -10,10 +10,10 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 
 use crate::center::Center;
+use crate::egress::Declared;
 use crate::egress::dial::Dialer;
 use crate::egress::http::HttpError;
 use crate::egress::witness::{Outcome, WitnessError, Witnesses};
-use crate::egress::Declared;
 use crate::world::World;
 
 /// How often one looks for a new checkpoint: so much later it is cosigned.
@@ -165,7 +165,9 @@ impl Cosigning {
                         note.push_str(&lines);
                         held += 1;
                     } else {
-                        problems.push(format!("{witness}: its cosignature does not hold for the key in the settings"));
+                        problems.push(format!(
+                            "{witness}: its cosignature does not hold for the key in the settings"
+                        ));
                     }
                 }
                 Err(WitnessError::Ahead { seen, .. }) => return Gathered::Ahead(seen),

@@ -12,9 +12,9 @@ use policy::{RegistryVersion, Rules};
 use store::{Health, Journal};
 
 use crate::api::Live;
-use crate::bookkeeping::Bookkeeper;
 use crate::api::status::{CountView, JournalView, LedgerView, LiveView, ProtocolView, StoreView};
 use crate::api::vehicles::{ConnectionView, DiaryLine};
+use crate::bookkeeping::Bookkeeper;
 use crate::ingress::connections::Nudge;
 use crate::ingress::gate::Gate;
 use crate::observe::{Gauges, Metrics};
@@ -162,9 +162,17 @@ pub(crate) fn ledger_gauges(books: &Bookkeeper, gauges: &mut Gauges<'_, '_>) -> 
     let status = books.book().ledger().status();
     let is_failing = status.failed.is_some() || books.failing().is_some();
     gauges.gauge("ledger_entries", "Entries in the transparency log", status.size as f64)?;
-    gauges.gauge("ledger_published", "Entries under the published checkpoint", status.published_size.unwrap_or(0) as f64)?;
+    gauges.gauge(
+        "ledger_published",
+        "Entries under the published checkpoint",
+        status.published_size.unwrap_or(0) as f64,
+    )?;
     gauges.gauge("ledger_waiting", "Entries that wait to be committed", status.waiting as f64)?;
-    gauges.gauge("ledger_held", "1 while the log waits for a cosigner before it signs", f64::from(u8::from(status.held)))?;
+    gauges.gauge(
+        "ledger_held",
+        "1 while the log waits for a cosigner before it signs",
+        f64::from(u8::from(status.held)),
+    )?;
     gauges.gauge("ledger_failing", "1 while the log takes no entries", f64::from(u8::from(is_failing)))
 }
 

@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use model::Protocol;
-use policy::PackVersion;
 use parking_lot::Mutex;
+use policy::PackVersion;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{
     DescriptorEncoder, EncodeLabelSet, EncodeMetric, LabelSetEncoder, MetricEncoder, NoLabelSet, text,
@@ -180,7 +180,9 @@ impl Metrics {
     /// The refusals since the last call, for the ledger: pack, protocol, reason, how many.
     pub(crate) fn take_refusals(&self) -> Vec<(PackVersion, Protocol, &'static str, u64)> {
         let taken = std::mem::take(&mut self.refusals.lock().counts);
-        let entry = |((pack, protocol, reason), count): ((Option<PackVersion>, _, _), _)| Some((pack?, protocol, reason, count));
+        let entry = |((pack, protocol, reason), count): ((Option<PackVersion>, _, _), _)| {
+            Some((pack?, protocol, reason, count))
+        };
         taken.into_iter().filter_map(entry).collect()
     }
 
@@ -446,7 +448,6 @@ mod tests {
     use std::time::Duration;
 
     use model::Protocol;
-
 
     use super::{Latency, Metrics};
 

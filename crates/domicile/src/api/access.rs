@@ -79,7 +79,8 @@ impl Office {
             .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
             .map(|(_, token)| token.trim());
         let holder = token.and_then(|token| self.registry.token_check(token, self.world.clock.now()));
-        let holder = holder.ok_or_else(|| Problem::unauthorized("this token is unknown, expired or revoked"))?;
+        let holder =
+            holder.ok_or_else(|| Problem::unauthorized("this token is unknown, expired or revoked"))?;
         Ok(Caller::Token { name: holder.name, roles: holder.role.into() })
     }
 }
@@ -100,9 +101,7 @@ pub(super) async fn guard(State(guard): State<Guard>, mut request: Request, next
     };
     // What is decided table by table (or role by role) is asked again by the handler, which knows which.
     let is_decided_later = matches!(guard.action, Action::Query | Action::TokensWrite);
-    if !is_decided_later
-        && let Err(problem) = guard.office.permit(&caller, guard.action, &Resource::Center)
-    {
+    if !is_decided_later && let Err(problem) = guard.office.permit(&caller, guard.action, &Resource::Center) {
         return problem.into_response();
     }
     request.extensions_mut().insert(caller);

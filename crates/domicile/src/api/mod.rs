@@ -84,7 +84,8 @@ fn guarded_routes() -> [(Action, Router<Arc<Office>>); 12] {
         (Action::TokensRead, route("/api/tokens", get(tokens::list))),
         (
             Action::TokensWrite,
-            route("/api/tokens", post(tokens::create)).route("/api/tokens/{token}/revoke", post(tokens::revoke)),
+            route("/api/tokens", post(tokens::create))
+                .route("/api/tokens/{token}/revoke", post(tokens::revoke)),
         ),
         (
             Action::RecordsWrite,

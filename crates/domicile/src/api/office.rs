@@ -139,7 +139,8 @@ fn open_books(
     }
     let (clock, entropy) = (Arc::clone(&world.clock), Arc::clone(&world.entropy));
     let book = Book::open(ledger, objects, names, Arc::clone(&clock), entropy)?;
-    Bookkeeper::start(book, seen, clock, metrics.clone(), store.keyring().clone()).map_err(OfficeError::Thread)
+    Bookkeeper::start(book, seen, clock, metrics.clone(), store.keyring().clone())
+        .map_err(OfficeError::Thread)
 }
 
 fn open_access(folder: &Path) -> Result<Access, OfficeError> {

@@ -69,7 +69,8 @@ impl Verify {
             None => Subject::of_center(&self.folder.path(world), world)?,
         };
         if let Some(path) = &self.vkey {
-            subject.log_key = VerifierKey::parse(read(path)?.trim_end()).with_context(|| path.display().to_string())?;
+            subject.log_key =
+                VerifierKey::parse(read(path)?.trim_end()).with_context(|| path.display().to_string())?;
         }
         if let Some(path) = &self.seen {
             subject.options.last_seen = Some(read(path)?);
@@ -107,7 +108,10 @@ impl Subject {
         let (root, center) = if copy.join("genesis.json").is_file() {
             let name = copy.canonicalize()?.file_name().and_then(|name| name.to_str()).map(str::to_owned);
             let parent = copy.canonicalize()?.parent().map(Path::to_owned);
-            (parent.context("a center's folder lies in another")?, name.context("the folder is named for its center")?)
+            (
+                parent.context("a center's folder lies in another")?,
+                name.context("the folder is named for its center")?,
+            )
         } else {
             let mut centers = Vec::new();
             for entry in copy.read_dir().with_context(|| copy.display().to_string())? {
@@ -119,17 +123,27 @@ impl Subject {
             match centers.as_slice() {
                 [center] => (copy.to_owned(), center.clone()),
                 [] => bail!("{}: no folder with a genesis.json in it", copy.display()),
-                _ => bail!("{}: several centers ({}); give the folder of one", copy.display(), centers.join(", ")),
+                _ => bail!(
+                    "{}: several centers ({}); give the folder of one",
+                    copy.display(),
+                    centers.join(", ")
+                ),
             }
         };
         let name: CenterName = center.parse()?;
-        let genesis: serde_json::Value = serde_json::from_str(&read(&root.join(&center).join("genesis.json"))?)?;
+        let genesis: serde_json::Value =
+            serde_json::from_str(&read(&root.join(&center).join("genesis.json"))?)?;
         let key = |field: &str| -> anyhow::Result<VerifierKey> {
             let text = genesis.get(field).and_then(serde_json::Value::as_str);
             Ok(VerifierKey::parse(text.with_context(|| format!("the genesis names no `{field}`"))?)?)
         };
         let options = Options { country_key: Some(key("country_vkey")?), ..Options::default() };
-        Ok(Self { objects: Objects::read_only(&root)?, names: Names::new(name), log_key: key("log_vkey")?, options })
+        Ok(Self {
+            objects: Objects::read_only(&root)?,
+            names: Names::new(name),
+            log_key: key("log_vkey")?,
+            options,
+        })
     }
 }
 

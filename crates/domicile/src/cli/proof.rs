@@ -73,10 +73,12 @@ impl Proofs {
                     None => Subject::of_center(&folder.path(world), world)?.log_key,
                 };
                 let witnesses = witnesses.iter().map(key).collect::<anyhow::Result<Vec<_>>>()?;
-                let content = content.map(|path| std::fs::read(&path).with_context(|| path.display().to_string()));
+                let content =
+                    content.map(|path| std::fs::read(&path).with_context(|| path.display().to_string()));
                 let content = content.transpose()?;
                 let text = read(&file)?;
-                let proved = verify_proof_file(&text, None, content.as_deref(), &log_key, &witnesses, quorum)?;
+                let proved =
+                    verify_proof_file(&text, None, content.as_deref(), &log_key, &witnesses, quorum)?;
                 say!("object      {}", proved.object.as_deref().unwrap_or("not named"));
                 let entry = String::from_utf8_lossy(&proved.entry);
                 say!("entry       {} of {}: {entry}", proved.index, proved.checkpoint.size());
