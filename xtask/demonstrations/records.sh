@@ -7,6 +7,7 @@ trap 'kill "${center:-}" 2>/dev/null || true; wait 2>/dev/null || true; rm -rf "
 export DOMICILE_TESLA_LISTEN=127.0.0.1:0 DOMICILE_GBT32960_LISTEN=127.0.0.1:0
 export DOMICILE_GBT32960_TLS_LISTEN=127.0.0.1:0 DOMICILE_HTTP_LISTEN=127.0.0.1:0
 serve() {
+  : >"$folder/out"
   "$DOMICILE" serve --dir "$folder/center" >"$folder/out" 2>"$folder/log" &
   center=$!
   until grep -qx ready "$folder/out"; do
