@@ -41,6 +41,10 @@ pub(crate) const DEMONSTRATIONS: &[Demonstration] = &[
         name: "residency",
         about: "what is refused is nowhere on disk, what is admitted is found",
     },
+    Demonstration {
+        name: "records",
+        about: "100,000 sales are imported in under 10 s; the registry comes back without its SQLite file",
+    },
 ];
 
 /// Runs one.

@@ -12,7 +12,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use model::{Entropy, UtcMicros};
-use policy::Role;
+use policy::{Principal, Role};
 
 use crate::control::Change;
 use crate::registry::check_why;
@@ -201,6 +201,13 @@ fn check_name(name: &str) -> Result<(), Error> {
     let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'@'));
     if name.is_empty() || name.len() > NAME_LENGTH_MAX || !plain {
         return Err(Error::Field { field: "name", rule: "1 to 64 characters of a-z, A-Z, 0-9 and - _ . @" });
+    }
+    // What policies say of the center's own socket would be said of the token too.
+    if name == Principal::SOCKET_NAME {
+        return Err(Error::Field {
+            field: "name",
+            rule: "another than `socket`, which is the center's own socket",
+        });
     }
     Ok(())
 }

@@ -227,6 +227,8 @@ impl Center {
             return Ok(self);
         }
         let (names, folder) = (self.names(), self.folder.clone());
+        // The program from before the ledger knew no packs.
+        make_folder(&folder.join("policy"))?;
         let (country_key, keys) = make_keys(&folder, &self.genesis.cluster, &self.genesis.center(), world)?;
         let genesis = self.genesis.adopt(&keys);
         let signature = sign(&genesis, &country_key, &folder)?;

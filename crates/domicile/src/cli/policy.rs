@@ -89,7 +89,7 @@ impl Policies {
                 let center = Center::open(&folder, world)?;
                 let signed = match signature {
                     Some(path) => SignedPack { text: read(&file)?, signature: read(&path)? },
-                    None => sign(&file, &center, &Role::Country.read_private(&center.folder)?)?,
+                    None => sign(&file, &center, &country_key(&center)?)?,
                 };
                 converse(async {
                     let mut client = Client::open(&folder, world).await?;
@@ -101,6 +101,14 @@ impl Policies {
             }
         }
     }
+}
+
+/// The country's key, which may lie apart from the center.
+fn country_key(center: &Center) -> anyhow::Result<SigningKey> {
+    Role::Country.read_private(&center.folder).context(
+        "the pack can't be signed here; where the country's key lies, `domicile policy sign FILE --key KEY` prints a signature that \
+         `domicile policy apply FILE --signature FILE` takes",
+    )
 }
 
 fn sign(file: &Path, center: &Center, key: &SigningKey) -> anyhow::Result<SignedPack> {

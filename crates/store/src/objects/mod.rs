@@ -154,7 +154,9 @@ impl Objects {
 }
 
 /// Runs a future to its end on this thread. Unlike `Handle::block_on` it may be used on any thread, because it only parks it:
-/// inside a runtime the store's own work goes to the runtime's blocking threads, outside it runs in place.
+/// inside a runtime the store's own work goes to the runtime's blocking threads, outside it runs in place. What is waited for is
+/// taken out of the runtime's cooperative budget: a task that has used its budget up would be told to yield, again and again,
+/// to a runtime that this thread never goes back to.
 pub(crate) fn wait<F: Future>(future: F) -> F::Output {
     struct Unpark(Thread);
     impl Wake for Unpark {
@@ -165,7 +167,7 @@ pub(crate) fn wait<F: Future>(future: F) -> F::Output {
 
     let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
     let mut context = Context::from_waker(&waker);
-    let mut future = pin!(future);
+    let mut future = pin!(tokio::task::unconstrained(future));
     loop {
         match future.as_mut().poll(&mut context) {
             Poll::Ready(output) => return output,
