@@ -3,8 +3,9 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::outside::{Said, files, run, verify};
-use crate::traffic::{self, drive, settle, store};
+use crate::center::Center;
+use crate::outside::{Said, copy, files, run, verify};
+use crate::traffic::{self, drive, enter, settle, store};
 
 /// Serves a folder that can't be served, and gives what is said of it.
 fn serve(dir: &Path) -> Said {
@@ -75,4 +76,21 @@ fn what_is_done_behind_its_back_is_named() {
     std::fs::write(&head, &whole).expect("written");
     center.serve_again();
     assert_eq!(center.status()["live"]["ledger"]["state"], "healthy");
+    a_store_that_was_rolled_back_is_told_without_a_witness(&mut center);
+}
+
+/// An older store comes back under a center that remembers a newer one.
+fn a_store_that_was_rolled_back_is_told_without_a_witness(center: &mut Center) {
+    let (dir, older) = (center.path(), center.folder.path().join("older"));
+    traffic::end(center);
+    copy(&dir.join("store"), &older);
+    center.serve_again();
+    enter(center, "later", 3);
+    settle(center);
+    traffic::end(center);
+    verify(&dir).accepted("verified");
+    std::fs::rename(dir.join("store"), center.folder.path().join("newest")).expect("moved away");
+    copy(&older, &dir.join("store"));
+    verify(&dir).rejected("NOT VERIFIED");
+    serve(&dir).rejected("rolled back");
 }
