@@ -225,7 +225,11 @@ impl Committer {
             }
         }
         self.last = Some(shared.clock.monotonic());
-        let count = state.queue.len().min(GROUP_ENTRIES_MAX);
+        // Where more wait than fit, a group ends with its bundle: then commit after commit writes whole tiles, and no partial ones that
+        // are to be collected again.
+        let room = GROUP_ENTRIES_MAX - usize::from(tile::edge_width(self.edge.size(), 0));
+        let waiting = state.queue.len();
+        let count = if waiting < GROUP_ENTRIES_MAX { waiting } else { room };
         let group: Vec<_> = state.queue.drain(..count).collect();
         state.in_commit = group.len();
         drop(state);
