@@ -225,7 +225,11 @@ impl Committer {
             }
         }
         self.last = Some(shared.clock.monotonic());
-        let count = state.queue.len().min(GROUP_ENTRIES_MAX);
+        // Where more wait than fit, a group ends with its bundle: then commit after commit writes whole tiles, and no partial ones that
+        // are to be collected again.
+        let room = GROUP_ENTRIES_MAX - usize::from(tile::edge_width(self.edge.size(), 0));
+        let waiting = state.queue.len();
+        let count = if waiting < GROUP_ENTRIES_MAX { waiting } else { room };
         let group: Vec<_> = state.queue.drain(..count).collect();
         state.in_commit = group.len();
         drop(state);
@@ -330,15 +334,36 @@ impl Committer {
             shared.objects.create_many(objects.clone())?;
             objects.iter().try_for_each(|(name, bytes)| self.check_same(name, bytes))?;
         } else {
-            for (name, bytes) in &objects {
-                if shared.objects.create(name, bytes.clone())? == Created::Exists {
-                    self.check_same(name, bytes)?;
-                }
-            }
+            self.create_side_by_side(&objects)?;
         }
         self.completed
             .extend(growth.keys().filter(|tile| tile.is_full()).map(|tile| (tile.kind, tile.index)));
         Ok(())
+    }
+
+    /// Creates a few objects, each on a thread: flushes that a disk gets at once cost it hardly more than one.
+    fn create_side_by_side(&self, objects: &[(Path, Bytes)]) -> Result<(), Error> {
+        let create = |(name, bytes): &(Path, Bytes)| match self.shared.objects.create(name, bytes.clone())? {
+            Created::New => Ok(()),
+            Created::Exists => self.check_same(name, bytes),
+        };
+        let Some((last, others)) = objects.split_last() else { return Ok(()) };
+        std::thread::scope(|scope| {
+            let mut created = Ok(());
+            let mut threads = Vec::with_capacity(others.len());
+            for object in others {
+                let thread = std::thread::Builder::new().name("ledger-tile".to_owned());
+                match thread.spawn_scoped(scope, || create(object)) {
+                    Ok(thread) => threads.push(thread),
+                    // A thread that can't be had is done without.
+                    Err(_) => created = created.and_then(|()| create(object)),
+                }
+            }
+            created = created.and_then(|()| create(last));
+            let joined =
+                threads.into_iter().map(|one| one.join().expect("creating an object does not panic"));
+            joined.fold(created, Result::and)
+        })
     }
 
     fn check_same(&self, name: &Path, bytes: &Bytes) -> Result<(), Error> {

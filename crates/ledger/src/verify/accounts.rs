@@ -22,6 +22,9 @@ pub(super) struct Accounts {
     pub(super) absent: BTreeMap<String, Absent>,
     /// Objects that were listed and were gone when they were read.
     pub(super) vanished: BTreeSet<String>,
+    /// What the last destruction of the log names, and its entry. Destructions run one after the other, so only of this one there may
+    /// still be something left.
+    pub(super) last_destruction: Option<(u64, BTreeSet<String>)>,
     /// Tables one of whose manifests can't be read: what is theirs can't be judged.
     pub(super) doubtful_tables: BTreeSet<String>,
 }
@@ -40,6 +43,7 @@ impl Accounts {
             marks: Marks::default(),
             absent: BTreeMap::new(),
             vanished: BTreeSet::new(),
+            last_destruction: None,
             doubtful_tables: BTreeSet::new(),
         }
     }
@@ -197,6 +201,7 @@ impl Accounts {
                 None => {}
             }
         }
+        self.last_destruction = Some((index, names.iter().map(ToString::to_string).collect()));
         for name in names {
             self.absent.remove(name.as_str());
             if let Some(object) = self.listing.objects.get_mut(name.as_str()) {

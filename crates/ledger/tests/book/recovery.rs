@@ -85,13 +85,29 @@ fn a_destruction_is_entered_first_and_gone_on_with_after_a_crash() {
     assert!(world.objects.read(&world.names.opening(&path).expect("a name")).expect("readable").is_none());
     let report = world.assert_clean();
     assert_eq!(report.kinds["expired"], 1);
-    // A crash before the deletion: the log says that it is gone, and it is there.
-    world.set(path.as_ref(), Some(&content));
-    let report = world.verify();
-    assert_eq!(report.findings.len(), 1);
-    assert_eq!(report.findings[0].place, path.as_ref());
-    world.restart();
+    // A crash before the deletion, or between that of the object and of its opening: the start goes on.
+    let opening = world.names.opening(&path).expect("a name");
+    for (left, text) in [(&path, content.as_slice()), (&opening, b"left")] {
+        world.set(left.as_ref(), Some(text));
+        let report = world.verify();
+        assert_eq!((report.findings, report.pending), (vec![], vec![left.to_string()]));
+        world.restart();
+        world.assert_clean();
+    }
+    // What an earlier destruction has left is no longer on its way.
+    let later = world.put_batch(13, 13);
+    let book = world.book();
+    done(book.enter_batch(&later));
+    book.destroy(Destruction::Expired, Ground::Term, &[later.name.path()], SOON).expect("destroyed");
+    assert!(book.ledger().close(SOON));
     world.assert_clean();
+    for left in [&path, &opening] {
+        world.set(left.as_ref(), Some(&content));
+        let report = world.verify();
+        assert_eq!(report.findings.len(), 1);
+        assert_eq!(report.findings[0].place, left.as_ref());
+        world.set(left.as_ref(), None);
+    }
 }
 
 #[test]
