@@ -42,6 +42,10 @@ pub(crate) const DEMONSTRATIONS: &[Demonstration] = &[
         about: "what is refused is nowhere on disk, what is admitted is found",
     },
     Demonstration {
+        name: "leaks",
+        about: "the self-test finds no leak, and finds the VIN that a patched build logs",
+    },
+    Demonstration {
         name: "records",
         about: "100,000 sales are imported in under 10 s; the registry comes back without its SQLite file",
     },

@@ -108,7 +108,7 @@ fn a_folder_that_cannot_be_made_is_an_error() {
 fn many_reads_in_one_task_of_a_runtime_come_to_an_end() {
     let (objects, _folder) = objects();
     let name = Path::from("c/control/1.json");
-    objects.create(&name, Bytes::from("one")).expect("a put");
+    let _ = objects.create(&name, Bytes::from("one")).expect("a put");
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     // A task may poll 128 times before it must yield; this one never does.
     runtime.block_on(async {
