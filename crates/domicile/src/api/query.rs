@@ -62,13 +62,15 @@ pub(super) async fn query(
 }
 
 async fn answer(office: &Office, sql: String, allowed: Option<BTreeSet<String>>) -> Result<Body, Problem> {
-    let mut rows = office.query(sql, allowed).await?;
+    let rows = office.query(sql, allowed).await?;
+    // An answer without any rows has ended when its first batch is asked for, and the stream is asked once more below.
+    let mut following = rows.batches.fuse();
     // Most of what can fail does so before the first rows, and then the answer can still be a problem instead of a stream
     // that breaks off.
-    let first = rows.batches.next().await.transpose()?;
+    let first = following.next().await.transpose()?;
     let broken = |error: ArrowError| Problem::unavailable(error);
     let mut writer = StreamWriter::try_new(Vec::new(), &rows.schema).map_err(broken)?;
-    let batches = stream::iter(first.map(Ok)).chain(rows.batches).map(Some).chain(stream::iter([None]));
+    let batches = stream::iter(first.map(Ok)).chain(following).map(Some).chain(stream::iter([None]));
     let parts = batches.map(move |batch| -> Result<Bytes, Problem> {
         match batch {
             Some(batch) => writer.write(&batch?).map_err(broken)?,
