@@ -87,6 +87,8 @@ struct Canaries(Vec<(&'static str, String)>);
 impl Canaries {
     /// Which of them stand in these bytes, as they are or as hex digits.
     fn found_in(&self, bytes: &[u8]) -> Vec<&'static str> {
+        // The journal's segments are zeros, once they are sealed, and a canary has none.
+        let bytes: Vec<u8> = bytes.iter().copied().filter(|byte| *byte != 0).collect();
         let holds = |needle: &[u8]| {
             !needle.is_empty()
                 && bytes.windows(needle.len()).any(|window| window.eq_ignore_ascii_case(needle))
