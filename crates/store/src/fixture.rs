@@ -118,6 +118,15 @@ impl Center {
         self.folder.path()
     }
 
+    /// What its store and journal run in.
+    pub(crate) fn world(&self) -> World {
+        World {
+            clock: Arc::new(RealClock),
+            entropy: Arc::new(RealEntropy),
+            disk: Arc::new(self.disk.clone()),
+        }
+    }
+
     pub(crate) fn start(&self) -> Running {
         self.try_start().expect("the center starts")
     }
@@ -128,13 +137,8 @@ impl Center {
 
     /// Starts it; `held` takes the right to free each sealed segment.
     pub(crate) fn try_start_with(&self, held: impl Fn(Release) + Send + 'static) -> Result<Running, Error> {
-        let world = World {
-            clock: Arc::new(RealClock),
-            entropy: Arc::new(RealEntropy),
-            disk: Arc::new(self.disk.clone()),
-        };
         let center = "shanghai-1".parse().expect("a center");
-        let store = Store::open(&self.settings, self.path(), &center, &self.identity, world)?;
+        let store = Store::open(&self.settings, self.path(), &center, &self.identity, self.world())?;
         let new: Vec<_> = (0..10).map(|number| (vehicle(number), KeyPeriod(0))).collect();
         store.keyring().create_many(&new)?;
         let sealed = Arc::new(Mutex::new(Vec::new()));

@@ -244,7 +244,7 @@ impl Committer {
             self.shared.index.lock().close_newest(is_suspect);
             self.shared.sealing.notify_all();
         } else if is_suspect {
-            self.shared.slots.release(FreeSlot::Remake { slot: active.segment.slot });
+            self.shared.slots.release(FreeSlot::Suspect { slot: active.segment.slot });
         } else {
             self.shared
                 .slots

@@ -35,7 +35,7 @@ pub(super) struct Segment {
     pub(super) is_closed: bool,
     /// Its batch lies in the store; it stays until whoever was told so releases it.
     pub(super) is_sealed: bool,
-    /// A flush failed on its file, which is therefore made anew instead of reused.
+    /// A write or flush failed on its file, or its size is not the one that is set: it is made anew instead of reused.
     pub(super) is_suspect: bool,
     /// An earlier run wrote it: beyond its groups there may be one that was never whole.
     pub(super) is_recovered: bool,
@@ -72,7 +72,7 @@ impl Index {
             segment.after = segment.after.max(sealed);
             segment.groups.retain(|group| group.last > segment.after);
             if segment.groups.is_empty() {
-                index.emptied.push(segment.into_dirty());
+                index.emptied.push(segment.into_free());
                 continue;
             }
             let held = |group: &GroupPlace| group.last.0 - group.first.0.max(segment.after.0 + 1) + 1;
@@ -138,9 +138,7 @@ impl Index {
         assert_eq!(segment.number, number, "segments are released in the order in which they were sealed");
         let (last, waiters) = (segment.last(), std::mem::take(&mut segment.waiters));
         self.released = self.released.max(last);
-        let slot =
-            if segment.is_suspect { FreeSlot::Remake { slot: segment.slot } } else { segment.into_dirty() };
-        (slot, last, waiters)
+        (segment.into_free(), last, waiters)
     }
 
     pub(super) fn sealing_failed(&mut self, now: Duration, reason: String) {
@@ -204,7 +202,10 @@ impl Segment {
     }
 
     /// Its slot, once a batch holds its frames.
-    fn into_dirty(self) -> FreeSlot {
+    fn into_free(self) -> FreeSlot {
+        if self.is_suspect {
+            return FreeSlot::Suspect { slot: self.slot };
+        }
         let end = match self.groups.last() {
             Some(group) if !self.is_recovered => u64::from(group.offset) + u64::from(group.bytes),
             _ => u64::MAX,

@@ -30,17 +30,28 @@ pub(super) enum FreeSlot {
     /// Its body may hold what is sealed or void up to `end`; beyond it is zero. It is zeroed at once: frames lie there in the
     /// clear, and leave the journal's disk as soon as a batch holds them.
     Dirty { slot: u32, file: Arc<dyn DiskFile>, end: u64 },
+    /// As [`FreeSlot::Dirty`], in a file that can't serve again, because a write or flush failed on it or its size is another:
+    /// it is removed at once, and made anew.
+    Suspect { slot: u32 },
     /// Its body is zero.
     Clean { slot: u32, file: Arc<dyn DiskFile> },
-    /// Its file is missing, of another size, or suspect: it is removed and made anew.
+    /// Its file is missing, or holds no group and is of another size: it is made anew.
     Remake { slot: u32 },
 }
 
 impl FreeSlot {
     fn slot(&self) -> u32 {
         match *self {
-            Self::Dirty { slot, .. } | Self::Clean { slot, .. } | Self::Remake { slot } => slot,
+            Self::Dirty { slot, .. }
+            | Self::Suspect { slot }
+            | Self::Clean { slot, .. }
+            | Self::Remake { slot } => slot,
         }
+    }
+
+    /// Whether groups may lie in it.
+    fn may_hold_groups(&self) -> bool {
+        matches!(self, Self::Dirty { .. } | Self::Suspect { .. })
     }
 }
 
@@ -142,7 +153,8 @@ impl Slots {
         }
     }
 
-    /// Takes a slot back.
+    /// Takes a slot back. What lies in slots is voided in the order in which they come back, so that after a power cut the groups
+    /// that are left follow each other without a gap.
     pub(super) fn release(&self, slot: FreeSlot) {
         self.state.lock().free.push_back(slot);
         self.changed.notify_all();
@@ -163,7 +175,7 @@ impl Slots {
     pub(super) fn run(&self) {
         let mut pause = RETRY_MIN;
         while let Some((slot, number)) = self.next_job() {
-            let id = slot.slot();
+            let (id, may_hold_groups) = (slot.slot(), slot.may_hold_groups());
             let prepared = self.prepare(slot, number);
             let mut state = self.state.lock();
             state.is_preparing = false;
@@ -176,9 +188,17 @@ impl Slots {
                 }
                 Err(error) => {
                     tracing::error!(slot = id, %error, "a journal segment can't be made ready; trying again");
-                    state.free.push_front(FreeSlot::Remake { slot: id });
+                    // Its groups may still lie there: it stays the first to be voided.
+                    state.free.push_front(if may_hold_groups {
+                        FreeSlot::Suspect { slot: id }
+                    } else {
+                        FreeSlot::Remake { slot: id }
+                    });
                     state.failing = Some(error.to_string());
                     self.changed.notify_all();
+                    if state.has_ended {
+                        return;
+                    }
                     let _ = self.changed.wait_while_for(&mut state, |state| !state.has_ended, pause);
                     pause = (pause * 2).min(RETRY_MAX);
                 }
@@ -189,12 +209,12 @@ impl Slots {
     fn next_job(&self) -> Option<(FreeSlot, SegmentNumber)> {
         let mut state = self.state.lock();
         loop {
-            let dirty = state.free.iter().position(|slot| matches!(slot, FreeSlot::Dirty { .. }));
-            if state.has_ended && dirty.is_none() {
+            let sealed = state.free.iter().position(FreeSlot::may_hold_groups);
+            if state.has_ended && sealed.is_none() {
                 return None;
             }
-            let slot = if let Some(dirty) = dirty {
-                state.free.remove(dirty)
+            let slot = if let Some(sealed) = sealed {
+                state.free.remove(sealed)
             } else if state.ready.len() >= READY_MIN {
                 None
             } else if let Some(free) = state.free.pop_front() {
@@ -231,7 +251,7 @@ impl Slots {
                 self.write_zeros(file.as_ref(), end.min(self.segment_bytes))?;
                 file
             }
-            FreeSlot::Remake { slot } => {
+            FreeSlot::Suspect { slot } | FreeSlot::Remake { slot } => {
                 let path = self.folder.join(slot_file(slot));
                 match self.disk.remove(&path) {
                     Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),

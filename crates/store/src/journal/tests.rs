@@ -5,12 +5,13 @@ use model::{Sequence, UtcMicros};
 use policy::RegistryVersion;
 
 use super::recovery::recover;
+use super::slots::{FreeSlot, SlotCount, Slots};
 use super::{AppendRefused, CommitWaiter, Health, Journal, JournalOptions, TailError};
 use crate::faults::{Faults, FaultyDisk, Survivors};
 use crate::fixture::{Center, Running, SEALED_MARK, TEN, admission, admitted, eventually, vehicle};
 use crate::objects::wait;
-use crate::paths::journal_folder;
-use crate::{Ack, Error};
+use crate::paths::{journal_folder, slot_file};
+use crate::{Ack, Disk, Error};
 
 const WAIT: Duration = Duration::from_secs(20);
 
@@ -246,6 +247,55 @@ fn a_failing_flush_withholds_acknowledgements_until_the_frames_lie_elsewhere() {
     assert!(running.journal.stats().abandoned() >= 1 && running.journal.stats().failures() >= 1);
     assert!(running.journal.close(true, WAIT));
     assert_eq!(running.frames_in_batches(), [(1, content(1)), (2, content(2)), (3, content(3))]);
+}
+
+#[test]
+fn what_comes_back_first_is_void_first_whatever_is_to_be_done_with_it() {
+    let center = Center::new();
+    let options = options(&center);
+    let path = |slot: u32| options.folder.join(slot_file(slot));
+    let held = |slot: u32| {
+        let file = center.disk.create(&path(slot), options.segment_bytes).expect("a file");
+        file.write_at(&[0xAA; 512], 0).and_then(|()| file.sync()).expect("a write");
+        file
+    };
+    let _ = held(0);
+    let file = held(1);
+    center.disk.sync_folder(&options.folder).expect("a sync");
+    let before = center.disk.steps();
+    let free = vec![FreeSlot::Suspect { slot: 0 }, FreeSlot::Dirty { slot: 1, file, end: u64::MAX }];
+    let slots = Slots::new(&options, &center.world(), free, SlotCount { total: 2, next: 2 }, 3);
+    slots.end();
+    slots.run();
+    for cut in before..=center.disk.steps() {
+        let image = center.disk.image(cut, Survivors::None);
+        let is_held = |slot: u32| {
+            let mut start = [0; 512];
+            image.open(&path(slot)).and_then(|file| file.read_at(&mut start, 0)).is_ok()
+                && start == [0xAA; 512]
+        };
+        assert!(is_held(1) || !is_held(0), "after step {cut} a gap is left");
+        assert!(cut > before || is_held(0), "both were held at first");
+        assert!(cut < center.disk.steps() || !is_held(1), "both are void at the end");
+    }
+}
+
+#[test]
+fn a_sealed_segment_of_another_size_is_made_anew() {
+    let mut center = Center::new();
+    let running = center.try_start_with(drop).expect("the center starts");
+    let waiter = Arc::new(CommitWaiter::new());
+    append_durable(&running.journal, 1, &waiter);
+    eventually("the batch lies in the store", || !running.sealed.lock().is_empty());
+    assert!(!running.journal.close(true, Duration::from_millis(50)), "it was never released");
+    drop(running);
+    center.settings.batch_bytes_max = 128 << 10;
+    assert!(center.start().journal.close(true, WAIT));
+    center.settings.batch_bytes_max = 64 << 10;
+    let running = center.start();
+    assert_eq!(append_durable(&running.journal, 2, &Arc::new(CommitWaiter::new())), Sequence(2));
+    assert!(running.journal.close(true, WAIT));
+    assert_eq!(running.frames_in_batches(), [(1, content(1)), (2, content(2))]);
 }
 
 #[test]
