@@ -24,10 +24,10 @@ mod vehicle;
 pub use error::{Error, LineProblem};
 pub use import::{IMPORT_LINES_MAX, parse_csv};
 pub use password::{PASSWORD_LENGTH_MAX, PLATFORM_NAME_LENGTH_MAX};
-pub use policy::{Iccid, RegistryVersion, Role, VehicleFacts, VehicleState};
+pub use policy::{Iccid, RecordKind, RegistryVersion, Role, VehicleFacts, VehicleState};
 pub use records::{
     Column, Field, FieldKind, FieldValue, OwnerPeriod, RECORD_ROWS_MAX, RECORDS_BYTES_MAX, RecordInput,
-    RecordKind, RecordPlace, RecordRow, RecordSchema, RecordTable, RecordsImported, records_of,
+    RecordPlace, RecordRow, RecordSchema, RecordTable, RecordsImported, records_of,
 };
 pub use registry::{Added, Imported, OnRecorded, Registry, World};
 pub use token::{Holder, Token, TokenSecret};

@@ -46,12 +46,7 @@ pub(super) async fn import(
 /// # Errors
 /// [`registry::Error::Schema`] where the registry can't keep such records.
 pub(crate) fn schema(pack: &policy::Pack, kind: RecordKind) -> Result<RecordSchema, registry::Error> {
-    let of_pack = match kind {
-        RecordKind::Sale => policy::RecordKind::Sale,
-        RecordKind::Owner => policy::RecordKind::Owner,
-        RecordKind::Service => policy::RecordKind::Service,
-    };
-    let fields = pack.record_schema(of_pack).fields().iter().filter_map(|field| {
+    let fields = pack.record_schema(kind).fields().iter().filter_map(|field| {
         let kind = match field.datatype() {
             // Every record names its vehicle.
             FieldType::Vin => return None,

@@ -5,7 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use model::{Class, Country, UtcMicros, Vin};
+use model::{Class, Country, InvalidName, UtcMicros, Vin};
 
 use super::calendar::Day;
 use super::parts::{CLASSES, description};
@@ -14,10 +14,10 @@ use super::sourced::{Sourced, Term, Unit, term};
 use crate::error::nearest;
 use crate::{FieldError, HeaderError, PackError};
 
-/// A kind of record.
+/// What a record is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum RecordKind {
-    /// A vehicle was sold.
+    /// A vehicle was sold; once a vehicle.
     Sale,
     /// Who owns a vehicle, from when to when.
     Owner,
@@ -29,7 +29,7 @@ impl RecordKind {
     /// Every kind.
     pub const ALL: [Self; 3] = [Self::Sale, Self::Owner, Self::Service];
 
-    /// The word that packs, commands and the API use.
+    /// The word for packs, commands, addresses and stored records.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Sale => "sale",
@@ -38,9 +38,29 @@ impl RecordKind {
         }
     }
 
-    /// The kind of a word as [`RecordKind::as_str`] gives it.
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.as_str() == name)
+    /// The name of its SQL table.
+    pub fn table(self) -> &'static str {
+        match self {
+            Self::Sale => "sales",
+            Self::Owner => "owners",
+            Self::Service => "services",
+        }
+    }
+}
+
+impl fmt::Display for RecordKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Reads a word as [`RecordKind::as_str`] gives it.
+impl FromStr for RecordKind {
+    type Err = InvalidName;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let known = Self::ALL.into_iter().find(|kind| kind.as_str() == text);
+        known.ok_or(InvalidName { what: "kind of records", rule: "sale, owner or service" })
     }
 }
 

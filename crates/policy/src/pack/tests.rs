@@ -530,7 +530,7 @@ fn every_kind_has_its_vin_its_identities_and_its_retention() {
         for kind in RecordKind::ALL {
             let schema = pack.record_schema(kind);
             assert_eq!(schema.kind(), kind);
-            assert_eq!(RecordKind::from_name(kind.as_str()), Some(kind));
+            assert_eq!(kind.as_str().parse(), Ok(kind));
             let vin = &schema.fields()[0];
             assert!(vin.name() == "vin" && vin.is_required() && vin.identifies());
             assert_eq!(schema.retained_from().datatype(), FieldType::Date);

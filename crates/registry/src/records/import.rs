@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 
 use model::{KeyPeriod, UtcMicros, VehicleId, Vin};
-use policy::{RegistryVersion, VehicleFacts, VehicleState};
+use policy::{RecordKind, RegistryVersion, VehicleFacts, VehicleState};
 use store::Created;
 
 use super::object::{Body, Entry, Period, RecordsObject, decode, encode};
 use super::parse::{Parsed, parse};
 use super::projection::KeyedPeriod;
-use super::{RecordInput, RecordKind, RecordSchema};
+use super::{RecordInput, RecordSchema};
 use crate::control::{Change, Occasion};
 use crate::import::Problems;
 use crate::registry::Turn;

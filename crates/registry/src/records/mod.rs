@@ -17,5 +17,5 @@ pub(crate) use object::RecordsObject;
 pub use object::records_of;
 pub use parse::{RECORD_ROWS_MAX, RECORDS_BYTES_MAX, RecordInput};
 pub(crate) use projection::sql_schema;
-pub use schema::{Field, FieldKind, RecordKind, RecordSchema};
+pub use schema::{Field, FieldKind, RecordSchema};
 pub use tables::{Column, FieldValue, OwnerPeriod, RecordPlace, RecordRow, RecordTable};

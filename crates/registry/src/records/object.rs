@@ -5,11 +5,11 @@ use model::{
     CenterName, ConnectionId, Entropy, Frame, GatewayName, KeyPeriod, Protocol, Sequence, UtcMicros,
     VehicleId,
 };
+use policy::RecordKind;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use store::{BatchHeader, Keyring};
 
-use super::RecordKind;
 use crate::Error;
 use crate::vehicle::read_date;
 

@@ -1,11 +1,12 @@
 //! The records in the SQLite file.
 
 use model::{KeyPeriod, UtcMicros, VehicleId, Vin};
+use policy::RecordKind;
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 
+use super::OwnerPeriod;
 use super::object::{Body, Entry, Period, RecordsObject};
 use super::tables::RecordPlace;
-use super::{OwnerPeriod, RecordKind};
 use crate::Error;
 use crate::projection::{Projection, error, parsed};
 

@@ -1,9 +1,7 @@
 //! What a record of a kind consists of. The country pack says it; here it is held against what this room can keep.
 
-use std::fmt;
-use std::str::FromStr;
-
 use model::{Class, Country, InvalidName};
+use policy::RecordKind;
 
 use crate::Error;
 use crate::vehicle::{DATE_RULE, read_date};
@@ -20,55 +18,6 @@ const BUILT_IN: [&str; 3] = ["vin", "vehicle", "recorded_at"];
 pub(super) const VALID_FROM: &str = "valid_from";
 /// The end of an owner's period: a date that an owner's schema may have.
 pub(super) const VALID_TO: &str = "valid_to";
-
-/// What a record is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum RecordKind {
-    /// A vehicle was sold; once a vehicle.
-    Sale,
-    /// Somebody owns a vehicle for a time.
-    Owner,
-    /// A workshop worked on a vehicle.
-    Service,
-}
-
-impl RecordKind {
-    /// All kinds.
-    pub const ALL: [Self; 3] = [Self::Sale, Self::Owner, Self::Service];
-
-    /// The word for commands, addresses and stored records.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Sale => "sale",
-            Self::Owner => "owner",
-            Self::Service => "service",
-        }
-    }
-
-    /// The name of its SQL table.
-    pub fn table(self) -> &'static str {
-        match self {
-            Self::Sale => "sales",
-            Self::Owner => "owners",
-            Self::Service => "services",
-        }
-    }
-}
-
-impl fmt::Display for RecordKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl FromStr for RecordKind {
-    type Err = InvalidName;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let known = Self::ALL.into_iter().find(|kind| kind.as_str() == text);
-        known.ok_or(InvalidName { what: "kind of records", rule: "sale, owner or service" })
-    }
-}
 
 /// What a field holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

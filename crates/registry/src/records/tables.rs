@@ -1,9 +1,10 @@
 //! The records as tables: what SQL may see of them.
 
 use model::{Class, UtcMicros, VehicleId};
+use policy::RecordKind;
 use serde_json::{Map, Value};
 
-use super::schema::{FieldKind, RecordKind, RecordSchema, VALID_FROM, VALID_TO};
+use super::schema::{FieldKind, RecordSchema, VALID_FROM, VALID_TO};
 use crate::vehicle::read_date;
 use crate::{Error, Registry};
 

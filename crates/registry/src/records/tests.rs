@@ -1,7 +1,8 @@
 use model::{Class, KeyPeriod, VehicleId};
+use policy::RecordKind;
 use serde_json::{Map, Value, json};
 
-use super::{Field, FieldKind, FieldValue, RecordInput, RecordKind, RecordSchema, RecordsImported};
+use super::{Field, FieldKind, FieldValue, RecordInput, RecordSchema, RecordsImported};
 use crate::tests::{Center, collect, vin};
 use crate::{Error, OwnerPeriod, Registry, RegistryVersion, date};
 
