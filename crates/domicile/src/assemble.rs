@@ -234,8 +234,7 @@ impl Serving {
                  (ledger.witnesses)"
             );
         } else {
-            let ledger = serving.rooms.books.book().ledger().clone();
-            let cosigning = Cosigning::new(&center, &declared, ledger, world)?;
+            let cosigning = Cosigning::new(&center, &declared, serving.rooms.books.clone(), world)?;
             tokio::spawn(cosigning.run(serving.stop.subscribe()));
         }
         Ok(serving)

@@ -53,6 +53,8 @@ pub(crate) struct Bookkeeper {
     desk: Arc<Desk>,
     book: Book,
     thread: Mutex<Option<JoinHandle<()>>>,
+    /// What a witness says that has cosigned another history of this log; `None` while none says so.
+    disputed: Mutex<Option<String>>,
 }
 
 /// What waits to be entered.
@@ -156,7 +158,7 @@ impl Bookkeeper {
         };
         let thread =
             std::thread::Builder::new().name("ledger-record".to_owned()).spawn(move || worker.run())?;
-        Ok(Self { desk, book, thread: Mutex::new(Some(thread)) })
+        Ok(Self { desk, book, thread: Mutex::new(Some(thread)), disputed: Mutex::default() })
     }
 
     /// The book that is kept.
@@ -199,6 +201,20 @@ impl Bookkeeper {
     /// Why the ledger does not take what is brought; `None` while it does.
     pub(crate) fn failing(&self) -> Option<String> {
         self.desk.waiting.lock().failing.clone()
+    }
+
+    /// Notes what the witnesses said in the last round of another history of this log.
+    pub(crate) fn dispute(&self, words: Option<String>) {
+        let mut disputed = self.disputed.lock();
+        if let Some(words) = words.as_ref().filter(|_| disputed.is_none()) {
+            tracing::error!("a witness disputes this log: {words}");
+        }
+        *disputed = words;
+    }
+
+    /// Whether a witness has cosigned another history of this log.
+    pub(crate) fn is_disputed(&self) -> bool {
+        self.disputed.lock().is_some()
     }
 
     /// Enters what waits, ends the thread and closes the ledger. Blocks. Returns whether everything is entered.

@@ -4,11 +4,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ledger::{Ledger, Note, VerifierKey, cosignature};
+use ledger::witness::Quorum;
+use ledger::{Ledger, SignedCheckpoint, VerifierKey};
 use model::Clock;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
+use crate::bookkeeping::Bookkeeper;
 use crate::center::Center;
 use crate::egress::Declared;
 use crate::egress::dial::Dialer;
@@ -30,6 +32,8 @@ const RETRY_TIME: Duration = Duration::from_secs(5);
 pub(crate) enum CosigningError {
     #[error("setting ledger.witnesses: {name}: {problem}")]
     Key { name: String, problem: String },
+    #[error("settings ledger.witnesses and ledger.quorum: {0}")]
+    Quorum(String),
     #[error(transparent)]
     Http(#[from] HttpError),
 }
@@ -37,9 +41,9 @@ pub(crate) enum CosigningError {
 /// The conversation with the witnesses.
 pub(crate) struct Cosigning {
     ledger: Ledger,
+    books: Arc<Bookkeeper>,
     witnesses: Witnesses,
-    keys: Vec<VerifierKey>,
-    quorum: usize,
+    quorum: Quorum,
     clock: Arc<dyn Clock>,
     /// The last complaint, so that each is logged once.
     complaint: String,
@@ -53,18 +57,22 @@ impl Cosigning {
     pub(crate) fn new(
         center: &Center,
         declared: &Declared,
-        ledger: Ledger,
+        books: Arc<Bookkeeper>,
         world: &World,
     ) -> Result<Self, CosigningError> {
         let settings = &center.settings;
         let ca_file = settings.ca_file(&center.folder);
         let dialer = Arc::new(Dialer::new());
         let witnesses = Witnesses::open(settings, declared, dialer, ca_file.as_deref())?;
+        // One that is configured is asked: without its word nothing is published, whatever the quorum.
+        let needed = (settings.ledger.quorum as usize).max(1);
+        let quorum = Quorum::new(witness_keys(center)?, needed)
+            .map_err(|error| CosigningError::Quorum(error.to_string()))?;
         Ok(Self {
-            ledger,
+            ledger: books.book().ledger().clone(),
+            books,
             witnesses,
-            keys: witness_keys(center)?,
-            quorum: settings.ledger.quorum as usize,
+            quorum,
             clock: Arc::clone(&world.clock),
             complaint: String::new(),
         })
@@ -96,8 +104,8 @@ impl Cosigning {
             let size = checkpoint.size();
             let proof = |old| prover.consistency_proof(old, size).map_err(|error| error.to_string());
             let outcomes = self.witnesses.cosign(size, checkpoint.note(), proof).await;
-            match self.gather(checkpoint.note(), outcomes) {
-                Gathered::Enough(note) => match self.ledger.publish(&note) {
+            match self.gather(&checkpoint, outcomes) {
+                Gathered::Enough(signed) => match self.ledger.publish(signed.note()) {
                     Ok(()) => {
                         (cosigned, cosigned_at) = (size, Some(now));
                         self.complain(String::new());
@@ -148,41 +156,39 @@ impl Cosigning {
     }
 
     /// Puts the cosignatures that hold under the checkpoint.
-    fn gather(&mut self, checkpoint: &str, outcomes: Vec<Outcome>) -> Gathered {
-        let mut note = checkpoint.to_owned();
-        let mut held = 0;
+    fn gather(&mut self, checkpoint: &SignedCheckpoint, outcomes: Vec<Outcome>) -> Gathered {
+        let mut cosigned = checkpoint.clone();
         let mut problems = Vec::new();
-        for Outcome { witness, lines } in outcomes {
-            match lines {
-                Ok(lines) => {
-                    let candidate = format!("{checkpoint}{lines}");
-                    let signed = Note::parse(&candidate).ok();
-                    let holds = |key: &VerifierKey| {
-                        let verified = signed.as_ref().map(|note| cosignature::verify(key, note));
-                        matches!(verified, Some(Ok(Some(_))))
-                    };
-                    if self.keys.iter().any(holds) {
-                        note.push_str(&lines);
-                        held += 1;
-                    } else {
-                        problems.push(format!(
-                            "{witness}: its cosignature does not hold for the key in the settings"
-                        ));
+        let mut disputed = None;
+        for Outcome { witness, signatures } in outcomes {
+            let problem = match signatures {
+                Ok(signatures) => match self.quorum.add(&cosigned, &signatures) {
+                    Ok(more) if more != cosigned => {
+                        cosigned = more;
+                        continue;
                     }
-                }
+                    Ok(_) => "gave no cosignature of a key in ledger.witnesses".to_owned(),
+                    Err(error) => error.to_string(),
+                },
                 Err(WitnessError::Ahead { seen, .. }) => return Gathered::Ahead(seen),
-                Err(error) => problems.push(format!("{witness}: {error}")),
+                Err(error) => {
+                    let problem = error.to_string();
+                    if matches!(error, WitnessError::Forked { .. }) {
+                        disputed = Some(format!("{witness}: {problem}"));
+                    }
+                    problem
+                }
+            };
+            problems.push(format!("{witness}: {problem}"));
+        }
+        self.books.dispute(disputed);
+        match self.quorum.check(&cosigned) {
+            Ok(_) => Gathered::Enough(cosigned),
+            Err(error) => {
+                self.complain(format!("the checkpoint is not published: {error}: {}", problems.join("; ")));
+                Gathered::TooFew
             }
         }
-        if held >= self.quorum.max(1) {
-            return Gathered::Enough(note);
-        }
-        self.complain(format!(
-            "{held} of {} cosignatures that ledger.quorum asks for: {}",
-            self.quorum.max(1),
-            problems.join("; ")
-        ));
-        Gathered::TooFew
     }
 
     fn refuse(&self, seen: u64) {
@@ -202,7 +208,7 @@ impl Cosigning {
 /// What a round came to.
 enum Gathered {
     /// The checkpoint with its cosignatures.
-    Enough(String),
+    Enough(SignedCheckpoint),
     TooFew,
     /// A witness has seen more than the log holds.
     Ahead(u64),

@@ -120,7 +120,8 @@ impl View {
         let state = match (is_failing, status.held) {
             (true, _) => "failing",
             (false, true) => "held",
-            (false, false) => "healthy",
+            _ if self.books.is_disputed() => "disputed",
+            _ => "healthy",
         };
         LedgerView {
             state: state.to_owned(),
@@ -172,6 +173,11 @@ pub(crate) fn ledger_gauges(books: &Bookkeeper, gauges: &mut Gauges<'_, '_>) -> 
         "ledger_held",
         "1 while the log waits for a cosigner before it signs",
         f64::from(u8::from(status.held)),
+    )?;
+    gauges.gauge(
+        "ledger_disputed",
+        "1 while a witness says that it has cosigned another history of this log",
+        f64::from(u8::from(books.is_disputed())),
     )?;
     gauges.gauge("ledger_failing", "1 while the log takes no entries", f64::from(u8::from(is_failing)))
 }

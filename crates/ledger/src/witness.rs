@@ -64,6 +64,8 @@ pub enum Answer {
     Cosigned(Vec<NoteSignature>),
     /// 409: it has seen a tree of this size; ask again from there.
     Seen(u64),
+    /// 422: the proof does not lead from the tree that it has seen to this one. The log has two histories.
+    Inconsistent,
     /// Any other: a fault of the log, of the witness's settings, or of the witness.
     Refused(&'static str),
 }
@@ -80,10 +82,10 @@ impl Answer {
                 return size.map(Self::Seen).ok_or_else(|| Error::malformed(WHAT, "409 without a size"));
             }
             400 => "it can't read the request",
-            403 => "it does not trust this log's key",
-            404 => "it does not know this log",
+            403 => "it does not trust this log's key; give it the log's vkey",
+            404 => "it does not know this log; register the log's origin and key with it",
             409 => "another checkpoint of this log came between",
-            422 => "the proof does not lead from the tree that it has seen to this one",
+            422 => return Ok(Self::Inconsistent),
             _ => "an error of the witness",
         };
         Ok(Self::Refused(refused))
@@ -324,9 +326,10 @@ mod tests {
         for bad in ["", "\n", "034\n", "34", "34\n\n", "-1\n", "99999999999999999999\n"] {
             assert!(size(bad).is_err(), "{bad:?}");
         }
-        for status in [0, 301, 400, 403, 404, 409, 422, 500, u16::MAX] {
+        for status in [0, 301, 400, 403, 404, 409, 500, u16::MAX] {
             assert!(matches!(Answer::parse(status, None, "x"), Ok(Answer::Refused(_))), "{status}");
         }
+        assert_eq!(Answer::parse(422, None, "x").expect("read"), Answer::Inconsistent);
     }
 
     #[test]

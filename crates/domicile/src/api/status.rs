@@ -93,7 +93,8 @@ pub(crate) struct StoreView {
 /// How the transparency log is.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct LedgerView {
-    /// `healthy`; `held` while no cosigner has said what it saw; `failing` while nothing is entered.
+    /// `healthy`; `held` while no cosigner has said what it saw; `disputed` while one says that it has cosigned another history;
+    /// `failing` while nothing is entered.
     pub(crate) state: String,
     pub(crate) entries: u64,
     /// Entries under the published checkpoint.

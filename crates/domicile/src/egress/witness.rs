@@ -1,13 +1,12 @@
-//! Asks witnesses to cosign the ledger's checkpoint (C2SP tlog-witness, `add-checkpoint`). What a witness says is taken apart
-//! here; whether its cosignature holds is the ledger's to verify.
+//! Asks witnesses to cosign the ledger's checkpoint (C2SP tlog-witness, `add-checkpoint`). The ledger says what is asked, what an
+//! answer means and whether a cosignature holds; here it is sent.
 
-use std::fmt::Write as _;
 use std::sync::Arc;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use futures::future::join_all;
+use ledger::witness::{self, AddCheckpoint};
+use ledger::{Hash, NoteSignature};
 use parking_lot::Mutex;
 
 use super::declared::{Declared, Destination, Url};
@@ -15,10 +14,6 @@ use super::dial::Dialer;
 use super::http::{Answer, Client, HttpError, shown};
 use crate::settings::Settings;
 
-/// Hashes of a consistency proof at most (C2SP tlog-witness).
-const PROOF_HASHES_MAX: usize = 63;
-/// The type of an answer that says which size the witness has.
-const SIZE_TYPE: &str = "text/x.tlog.size";
 /// How often one round asks a witness: with what we believe that it has seen, and once more with what it says it has.
 const ASKS_MAX: usize = 2;
 
@@ -37,6 +32,15 @@ pub(crate) enum WitnessError {
         seen: u64,
         /// What the log holds.
         size: u64,
+    },
+    /// It has seen another history of this log.
+    #[error(
+        "says that this log is not the one that it has cosigned: it has two histories; find out which store is the true one and restore it, \
+         or who else signs with this key ({words})"
+    )]
+    Forked {
+        /// The witness's words.
+        words: String,
     },
     /// It doesn't want to.
     #[error("refuses ({status}): {reason}")]
@@ -59,66 +63,33 @@ pub(crate) enum WitnessError {
     },
 }
 
-/// What an answer to `add-checkpoint` says.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Said {
-    /// Cosignature lines, each with its newline, unverified.
-    Cosigned(String),
-    /// The largest size that it has cosigned is another than the one that we named.
-    Seen(u64),
-}
-
-/// The body of `add-checkpoint`: what the witness has seen, the proof from there on, the signed checkpoint.
-pub(crate) fn request_body(old: u64, proof: &[[u8; 32]], checkpoint: &str) -> String {
-    let mut body = format!("old {old}\n");
-    for hash in proof.iter().take(PROOF_HASHES_MAX) {
-        writeln!(body, "{}", STANDARD.encode(hash)).expect("writing to a string succeeds");
-    }
-    body.push('\n');
-    body.push_str(checkpoint);
-    body
-}
-
 /// Reads the answer to `add-checkpoint`.
 ///
 /// # Errors
-/// [`WitnessError::Refused`] and [`WitnessError::Answer`].
-pub(crate) fn read_answer(answer: &Answer) -> Result<Said, WitnessError> {
-    let text = std::str::from_utf8(&answer.body);
-    let refused = |meaning: &str| {
-        Err(WitnessError::Refused {
-            status: answer.status,
-            reason: format!("{meaning}: {}", shown(answer.body.trim_ascii())),
-        })
-    };
-    match (answer.status, text) {
-        (200, Ok(lines)) if is_signature_lines(lines) => Ok(Said::Cosigned(lines.to_owned())),
-        (200, _) => Err(WitnessError::Answer("200 without signature lines".to_owned())),
-        (409, Ok(text)) if answer.content_type.as_deref() == Some(SIZE_TYPE) => {
-            let size = text.strip_suffix('\n').filter(|size| is_decimal(size)).and_then(|s| s.parse().ok());
-            size.map(Said::Seen).ok_or_else(|| WitnessError::Answer("409 without a size".to_owned()))
+/// [`WitnessError::Forked`], [`WitnessError::Refused`] and [`WitnessError::Answer`].
+fn read_answer(answer: &Answer) -> Result<Said, WitnessError> {
+    let words = || shown(answer.body.trim_ascii());
+    let unknown = |problem: String| WitnessError::Answer(format!("{}: {problem}", answer.status));
+    // What is no text says nothing; only the status counts then.
+    let body = std::str::from_utf8(&answer.body).unwrap_or_default();
+    let said = witness::Answer::parse(answer.status, answer.content_type.as_deref(), body);
+    match said.map_err(|error| unknown(error.to_string()))? {
+        witness::Answer::Cosigned(signatures) => Ok(Said::Cosigned(signatures)),
+        witness::Answer::Seen(size) => Ok(Said::Seen(size)),
+        witness::Answer::Inconsistent => Err(WitnessError::Forked { words: words() }),
+        witness::Answer::Refused(meaning) => {
+            Err(WitnessError::Refused { status: answer.status, reason: format!("{meaning}: {}", words()) })
         }
-        (400, _) => refused("it can't read the request"),
-        (403, _) => refused("it doesn't trust this log's key; give it keys/log.vkey"),
-        (404, _) => refused("it doesn't know this log; register the log's origin and key with it"),
-        (409, _) => refused("another checkpoint of this log came between"),
-        (422, _) => refused("the proof doesn't hold: this log is not the one that it has seen"),
-        _ => refused("an error of the witness"),
     }
 }
 
-/// Lines of `— name base64` (C2SP signed-note), at least one.
-fn is_signature_lines(text: &str) -> bool {
-    let is_line = |line: &str| {
-        let parts = line.strip_prefix("— ").and_then(|rest| rest.split_once(' '));
-        parts.is_some_and(|(name, signature)| !name.is_empty() && STANDARD.decode(signature).is_ok())
-    };
-    text.ends_with('\n') && text.lines().all(is_line)
-}
-
-/// A number without sign or leading zeros.
-fn is_decimal(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) && (text == "0" || !text.starts_with('0'))
+/// What a witness that does not refuse says.
+#[derive(Debug, PartialEq, Eq)]
+enum Said {
+    /// Its cosignatures, unverified.
+    Cosigned(Vec<NoteSignature>),
+    /// The largest size that it has cosigned is another than the one that we named.
+    Seen(u64),
 }
 
 /// A configured witness.
@@ -142,8 +113,8 @@ pub(crate) struct Witnesses {
 pub(crate) struct Outcome {
     /// Its name in the settings.
     pub(crate) witness: String,
-    /// Its cosignature lines, unverified.
-    pub(crate) lines: Result<String, WitnessError>,
+    /// Its cosignatures, unverified.
+    pub(crate) signatures: Result<Vec<NoteSignature>, WitnessError>,
 }
 
 /// What the witnesses have seen of this log.
@@ -179,12 +150,13 @@ impl Witnesses {
     /// Asks all of them at once to cosign a checkpoint of `size` entries. `proof` gives the consistency proof from a smaller size.
     pub(crate) async fn cosign<P>(&self, size: u64, checkpoint: &str, proof: P) -> Vec<Outcome>
     where
-        P: Fn(u64) -> Result<Vec<[u8; 32]>, String>,
+        P: Fn(u64) -> Result<Vec<Hash>, String>,
     {
         let Some(client) = &self.client else { return Vec::new() };
         let asked = self.witnesses.iter().map(|witness| witness.cosign(client, size, checkpoint, &proof));
         let names = self.witnesses.iter().map(|witness| witness.name.clone());
-        names.zip(join_all(asked).await).map(|(witness, lines)| Outcome { witness, lines }).collect()
+        let answers = names.zip(join_all(asked).await);
+        answers.map(|(witness, signatures)| Outcome { witness, signatures }).collect()
     }
 
     /// Asks all of them what they have seen, with the last checkpoint that this log has signed: before the first signature after a
@@ -192,7 +164,8 @@ impl Witnesses {
     pub(crate) async fn seen(&self, size: u64, checkpoint: &str) -> Seen {
         let mut seen = Seen { size: None, silent: Vec::new() };
         let Some(client) = &self.client else { return seen };
-        let asked = join_all(self.witnesses.iter().map(|witness| witness.ask(client, 0, &[], checkpoint)));
+        let asked =
+            join_all(self.witnesses.iter().map(|witness| witness.ask(client, 0, Vec::new(), checkpoint)));
         for (witness, said) in self.witnesses.iter().zip(asked.await) {
             let known = match said {
                 // It had seen nothing, and now has seen this.
@@ -216,8 +189,8 @@ impl Witness {
         client: &Client,
         size: u64,
         checkpoint: &str,
-        proof: &impl Fn(u64) -> Result<Vec<[u8; 32]>, String>,
-    ) -> Result<String, WitnessError> {
+        proof: &impl Fn(u64) -> Result<Vec<Hash>, String>,
+    ) -> Result<Vec<NoteSignature>, WitnessError> {
         for _ in 0..ASKS_MAX {
             let seen = *self.seen.lock();
             if seen > size {
@@ -229,10 +202,10 @@ impl Witness {
             } else {
                 proof(seen).map_err(|problem| WitnessError::Proof { seen, problem })?
             };
-            match self.ask(client, seen, &hashes, checkpoint).await? {
-                Said::Cosigned(lines) => {
+            match self.ask(client, seen, hashes, checkpoint).await? {
+                Said::Cosigned(signatures) => {
                     *self.seen.lock() = size;
-                    return Ok(lines);
+                    return Ok(signatures);
                 }
                 Said::Seen(known) => *self.seen.lock() = known,
             }
@@ -245,10 +218,11 @@ impl Witness {
         &self,
         client: &Client,
         old: u64,
-        proof: &[[u8; 32]],
+        proof: Vec<Hash>,
         checkpoint: &str,
     ) -> Result<Said, WitnessError> {
-        let body = Bytes::from(request_body(old, proof, checkpoint));
+        let request = AddCheckpoint { old, proof, checkpoint: checkpoint.to_owned() };
+        let body = Bytes::from(request.to_string());
         read_answer(&client.post(&self.destination, &self.url, "/add-checkpoint", body).await?)
     }
 }

@@ -1,41 +1,37 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use ledger::NoteSignature;
 use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
-use super::{Said, WitnessError, Witnesses, read_answer, request_body};
+use super::{Said, WitnessError, Witnesses, read_answer};
 use crate::egress::declared::Declared;
 use crate::egress::dial::Dialer;
 use crate::egress::http::Answer;
 use crate::settings::Settings;
 
 const VKEY: &str = "w+0011aabb+BAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
-const LINE: &str = "— w AAECAw==\n";
+const LINE: &str = "— w AAECAwQ=\n";
+
+fn signatures() -> Vec<NoteSignature> {
+    vec![NoteSignature::parse(LINE.trim_end()).expect("a signature line")]
+}
 
 fn answered(status: u16, content_type: Option<&str>, body: &str) -> Answer {
     Answer { status, content_type: content_type.map(str::to_owned), body: Bytes::from(body.to_owned()) }
 }
 
 #[test]
-fn a_request_is_written_as_the_protocol_has_it() {
-    let body = request_body(7, &[[0; 32], [255; 32]], "origin\n9\nAAAA\n\n— log AAAA\n");
-    let zeros = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
-    let ones = "//////////////////////////////////////////8=";
-    assert_eq!(body, format!("old 7\n{zeros}\n{ones}\n\norigin\n9\nAAAA\n\n— log AAAA\n"));
-    assert_eq!(request_body(0, &[], "note\n"), "old 0\n\nnote\n");
-}
-
-#[test]
 fn every_answer_of_the_protocol_is_understood_and_no_other() {
     let size = Some("text/x.tlog.size");
-    assert_eq!(read_answer(&answered(200, None, LINE)).expect("cosigned"), Said::Cosigned(LINE.to_owned()));
+    assert_eq!(read_answer(&answered(200, None, LINE)).expect("cosigned"), Said::Cosigned(signatures()));
     assert_eq!(read_answer(&answered(409, size, "42\n")).expect("a size"), Said::Seen(42));
     for (status, kind, body) in [
         (200, None, ""),
         (200, None, "ok\n"),
-        (200, None, "— w AAECAw=="),
+        (200, None, "— w AAECAwQ="),
         (200, None, "— w ???\n"),
         (409, size, "42"),
         (409, size, "042\n"),
@@ -47,10 +43,10 @@ fn every_answer_of_the_protocol_is_understood_and_no_other() {
     }
     for (status, part) in [
         (400, "can't read"),
-        (403, "keys/log.vkey"),
+        (403, "the log's vkey"),
         (404, "register the log's origin"),
         (409, "came between"),
-        (422, "doesn't hold"),
+        (422, "two histories"),
         (500, "an error of the witness"),
     ] {
         let error = read_answer(&answered(status, None, "no\x1b[31m\n")).expect_err("refused").to_string();
@@ -118,14 +114,17 @@ async fn a_witness_whose_size_is_unknown_is_asked_again_with_what_it_says() {
     let (witnesses, asked) = witness(5).await;
     let proof = |old: u64| Ok(vec![[u8::try_from(old).expect("small"); 32]]);
     let outcomes = witnesses.cosign(9, &checkpoint(9), proof).await;
-    assert_eq!((outcomes[0].witness.as_str(), outcomes[0].lines.as_deref().expect("cosigned")), ("w", LINE));
+    assert_eq!(outcomes[0].witness, "w");
+    assert_eq!(outcomes[0].signatures.as_ref().expect("cosigned"), &signatures());
     let bodies = asked.lock().clone();
     assert_eq!(bodies.len(), 2);
     assert!(bodies[0].starts_with("old 0\n\n"), "{}", bodies[0]);
     assert!(bodies[1].starts_with("old 5\nBQUF"), "{}", bodies[1]);
     // The next round knows it: one question. A repetition proves nothing anew.
-    assert!(witnesses.cosign(12, &checkpoint(12), proof).await[0].lines.is_ok());
-    assert!(witnesses.cosign(12, &checkpoint(12), |_| Err("not needed".to_owned())).await[0].lines.is_ok());
+    assert!(witnesses.cosign(12, &checkpoint(12), proof).await[0].signatures.is_ok());
+    assert!(
+        witnesses.cosign(12, &checkpoint(12), |_| Err("not needed".to_owned())).await[0].signatures.is_ok()
+    );
     assert_eq!(asked.lock().len(), 4);
     assert!(asked.lock()[3].starts_with("old 12\n\n"));
 }
@@ -136,7 +135,7 @@ async fn a_witness_that_has_seen_more_stops_the_log() {
     let seen = witnesses.seen(9, &checkpoint(9)).await;
     assert_eq!((seen.size, seen.silent.len()), (Some(20), 0));
     let outcomes = witnesses.cosign(9, &checkpoint(9), |_| Ok(Vec::new())).await;
-    let error = outcomes[0].lines.as_ref().expect_err("ahead");
+    let error = outcomes[0].signatures.as_ref().expect_err("ahead");
     assert!(matches!(error, WitnessError::Ahead { seen: 20, size: 9 }), "{error}");
     assert!(error.to_string().contains("rolled back"), "{error}");
 }

@@ -199,8 +199,9 @@ impl Scene {
         let unpublished = checkpoint(&dir);
         self.center.serve_again();
         let center = &self.center;
-        eventually("the fork is refused", || {
-            log_of(center).contains("this log is not the one that it has seen").then_some(())
+        eventually("the fork is refused", || (ledger(center)["state"] == "disputed").then_some(()));
+        eventually("the log says why", || {
+            log_of(center).contains("this log is not the one that it has cosigned").then_some(())
         });
         enter(center, "on-the-fork", 1);
         std::thread::sleep(WATCH_TIME);
