@@ -11,6 +11,7 @@ mod platforms;
 mod problem;
 pub(crate) mod query;
 pub(crate) mod records;
+pub(crate) mod rows;
 mod socket;
 pub(crate) mod status;
 mod tokens;

@@ -36,6 +36,11 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, "not_found", detail)
     }
 
+    /// It can't be had in a form that is accepted.
+    pub(crate) fn not_acceptable(detail: impl ToString) -> Self {
+        Self::new(StatusCode::NOT_ACCEPTABLE, "not_acceptable", detail)
+    }
+
     /// What is there contradicts it.
     pub(crate) fn conflict(detail: impl ToString) -> Self {
         Self::new(StatusCode::CONFLICT, "conflict", detail)

@@ -1,4 +1,4 @@
-//! SQL: a question in, an Arrow stream out (IPC streaming format).
+//! SQL: a question in, rows out, as an Arrow stream, JSON or CSV by what the request accepts.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -6,10 +6,9 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
-use arrow::ipc::writer::StreamWriter;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
-use axum::http::header;
+use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use futures::future::BoxFuture;
@@ -18,11 +17,9 @@ use futures::{StreamExt, TryStreamExt};
 use policy::{Action, Resource};
 use serde::{Deserialize, Serialize};
 
+use super::rows::{RowFormat, RowWriter, Unsent};
 use super::status::TableView;
 use super::{Caller, Office, Problem};
-
-/// The content type of an Arrow stream.
-const ARROW_STREAM: &str = "application/vnd.apache.arrow.stream";
 
 /// Whoever answers SQL.
 pub(crate) trait Sql: Send + Sync {
@@ -49,19 +46,29 @@ pub(crate) struct Question {
 pub(super) async fn query(
     State(office): State<Arc<Office>>,
     Extension(caller): Extension<Caller>,
+    headers: HeaderMap,
     Json(question): Json<Question>,
 ) -> Response {
+    let Some(format) = RowFormat::accepted(&headers) else {
+        let why = "Accept: rows come as application/vnd.apache.arrow.stream, application/json or text/csv";
+        return Problem::not_acceptable(why).into_response();
+    };
     let asked = match office.tables_for(&caller) {
-        Ok(allowed) => answer(&office, question.sql, allowed).await,
+        Ok(allowed) => answer(&office, question.sql, allowed, format).await,
         Err(problem) => Err(problem),
     };
     match asked {
-        Ok(body) => ([(header::CONTENT_TYPE, ARROW_STREAM)], body).into_response(),
+        Ok(body) => ([(header::CONTENT_TYPE, format.content_type())], body).into_response(),
         Err(problem) => problem.into_response(),
     }
 }
 
-async fn answer(office: &Office, sql: String, allowed: Option<BTreeSet<String>>) -> Result<Body, Problem> {
+async fn answer(
+    office: &Office,
+    sql: String,
+    allowed: Option<BTreeSet<String>>,
+    format: RowFormat,
+) -> Result<Body, Problem> {
     let rows = office.query(sql, allowed).await?;
     // An answer without any rows has ended when its first batch is asked for, and the stream is asked once more below.
     let mut following = rows.batches.fuse();
@@ -69,14 +76,15 @@ async fn answer(office: &Office, sql: String, allowed: Option<BTreeSet<String>>)
     // that breaks off.
     let first = following.next().await.transpose()?;
     let broken = |error: ArrowError| Problem::unavailable(error);
-    let mut writer = StreamWriter::try_new(Vec::new(), &rows.schema).map_err(broken)?;
+    let unsent = Unsent::default();
+    let mut writer = Some(RowWriter::new(format, &rows.schema, unsent.clone()).map_err(broken)?);
     let batches = stream::iter(first.map(Ok)).chain(following).map(Some).chain(stream::iter([None]));
     let parts = batches.map(move |batch| -> Result<Bytes, Problem> {
-        match batch {
-            Some(batch) => writer.write(&batch?).map_err(broken)?,
-            None => writer.finish().map_err(broken)?,
+        match (batch, &mut writer) {
+            (Some(batch), Some(writer)) => writer.rows(&batch?).map_err(broken)?,
+            _ => writer.take().map_or(Ok(()), RowWriter::finish).map_err(broken)?,
         }
-        Ok(Bytes::from(std::mem::take(writer.get_mut())))
+        Ok(unsent.take())
     });
     Ok(Body::from_stream(parts.map_err(|problem| {
         tracing::warn!(%problem, "a query ended before its last row");
@@ -98,7 +106,7 @@ const TABLES: &[(&str, bool)] = &[
 
 impl Office {
     /// The tables that a caller may ask; `None` for all.
-    fn tables_for(&self, caller: &Caller) -> Result<Option<BTreeSet<String>>, Problem> {
+    pub(crate) fn tables_for(&self, caller: &Caller) -> Result<Option<BTreeSet<String>>, Problem> {
         let mut allowed = BTreeSet::new();
         let mut last = Ok(());
         for &(name, identities) in TABLES {

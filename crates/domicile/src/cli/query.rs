@@ -5,11 +5,8 @@ use std::pin::pin;
 
 use arrow::array::RecordBatch;
 use arrow::buffer::Buffer;
-use arrow::csv::WriterBuilder as CsvWriter;
 use arrow::datatypes::SchemaRef;
 use arrow::ipc::reader::StreamDecoder;
-use arrow::ipc::writer::StreamWriter;
-use arrow::json::writer::{JsonArray, WriterBuilder as JsonWriter};
 use arrow::util::pretty::pretty_format_batches_with_schema;
 use axum::body::Body;
 use futures::StreamExt;
@@ -17,6 +14,7 @@ use futures::StreamExt;
 use super::Folder;
 use super::client::{Client, converse};
 use crate::api::query::Question;
+use crate::api::rows::{self, RowWriter};
 use crate::world::World;
 
 /// Ask the tables with SQL: signals, positions, events, frames, vehicles
@@ -91,35 +89,27 @@ async fn write(body: Body, format: RowFormat, out: impl Write) -> anyhow::Result
     writer.ok_or_else(|| anyhow::anyhow!("the center answered without columns"))?.finish()
 }
 
-/// Writes rows in one of the formats.
+/// Writes rows for people, or in one of the API's formats.
 enum Writer<W: Write> {
     Table { schema: SchemaRef, rows: Vec<RecordBatch>, out: W },
-    Json(arrow::json::Writer<W, JsonArray>),
-    Csv(Box<arrow::csv::Writer<W>>),
-    Arrow(StreamWriter<W>),
+    Rows(RowWriter<W>),
 }
 
 impl<W: Write> Writer<W> {
     fn new(format: RowFormat, schema: SchemaRef, out: W) -> anyhow::Result<Self> {
-        Ok(match format {
-            RowFormat::Table => Self::Table { schema, rows: Vec::new(), out },
-            RowFormat::Json => Self::Json(JsonWriter::new().with_explicit_nulls(true).build(out)),
-            RowFormat::Csv => {
-                let mut writer = CsvWriter::new().with_header(true).build(out);
-                // A question without rows has columns all the same.
-                writer.write(&RecordBatch::new_empty(schema))?;
-                Self::Csv(Box::new(writer))
-            }
-            RowFormat::Arrow => Self::Arrow(StreamWriter::try_new(out, &schema)?),
-        })
+        let format = match format {
+            RowFormat::Table => return Ok(Self::Table { schema, rows: Vec::new(), out }),
+            RowFormat::Json => rows::RowFormat::Json,
+            RowFormat::Csv => rows::RowFormat::Csv,
+            RowFormat::Arrow => rows::RowFormat::Arrow,
+        };
+        Ok(Self::Rows(RowWriter::new(format, &schema, out)?))
     }
 
     fn rows(&mut self, batch: RecordBatch) -> anyhow::Result<()> {
         match self {
             Self::Table { rows, .. } => rows.push(batch),
-            Self::Json(writer) => writer.write(&batch)?,
-            Self::Csv(writer) => writer.write(&batch)?,
-            Self::Arrow(writer) => writer.write(&batch)?,
+            Self::Rows(writer) => writer.rows(&batch)?,
         }
         Ok(())
     }
@@ -132,17 +122,7 @@ impl<W: Write> Writer<W> {
                 writeln!(out, "{count} {}", if count == 1 { "row" } else { "rows" })?;
                 out.flush()?;
             }
-            Self::Json(mut writer) => {
-                writer.finish()?;
-                let mut out = writer.into_inner();
-                writeln!(out)?;
-                out.flush()?;
-            }
-            Self::Csv(writer) => writer.into_inner().flush()?,
-            Self::Arrow(mut writer) => {
-                writer.finish()?;
-                writer.into_inner()?.flush()?;
-            }
+            Self::Rows(writer) => writer.finish()?,
         }
         Ok(())
     }

@@ -101,12 +101,23 @@ impl Center {
     }
 
     pub(crate) fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> (u16, Vec<u8>) {
+        self.ask_accepting("*/*", method, path, body)
+    }
+
+    /// As [`Center::ask`], for an answer of some content type.
+    pub(crate) fn ask_accepting(
+        &self,
+        accept: &str,
+        method: &str,
+        path: &str,
+        body: Option<&Value>,
+    ) -> (u16, Vec<u8>) {
         let mut stream = UnixStream::connect(self.path().join("run/domicile.sock")).expect("the socket");
         stream.set_read_timeout(Some(PATIENCE)).expect("a deadline");
         let body = body.map(Value::to_string).unwrap_or_default();
         let head = format!(
             "{method} {path} HTTP/1.1\r\nHost: center\r\nConnection: close\r\nContent-Type: application/json\r\n\
-             Content-Length: {}\r\n\r\n",
+             Accept: {accept}\r\nContent-Length: {}\r\n\r\n",
             body.len()
         );
         stream.write_all((head + &body).as_bytes()).expect("asked");
@@ -171,6 +182,7 @@ fn serve(folder: &Path, settings: &[(&str, &str)]) -> (Child, Vec<(String, Socke
         .env("DOMICILE_GBT32960_LISTEN", "127.0.0.1:0")
         .env("DOMICILE_GBT32960_TLS_LISTEN", "127.0.0.1:0")
         .env("DOMICILE_HTTP_LISTEN", "127.0.0.1:0")
+        .env("DOMICILE_POSTGRES_LISTEN", "127.0.0.1:0")
         .env("DOMICILE_LAKE_MEMORY_BYTES_MAX", "134217728")
         .envs(settings.iter().copied())
         .stdout(Stdio::piped())

@@ -91,6 +91,23 @@ fn what_vehicles_send_comes_out_of_sql_once_also_after_a_crash() {
 }
 
 #[test]
+fn rows_come_as_json_and_csv_where_that_is_accepted() {
+    let center = Center::start(&[]);
+    let sql = json!({ "sql": "select 1 as one, 'a,b' as text union all select 2, null order by 1" });
+    let ask = |accept| {
+        let (status, body) = center.ask_accepting(accept, "POST", "/api/query", Some(&sql));
+        (status, String::from_utf8_lossy(&body).into_owned())
+    };
+    let (status, text) = ask("application/json");
+    assert_eq!(status, 200, "{text}");
+    let rows: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    assert_eq!(rows, json!([{ "one": 1, "text": "a,b" }, { "one": 2, "text": null }]));
+    assert_eq!(ask("text/csv"), (200, "one,text\n1,\"a,b\"\n2,\n".to_owned()));
+    let (status, text) = ask("text/html");
+    assert!(status == 406 && text.contains("text/csv"), "{status} {text}");
+}
+
+#[test]
 fn a_vehicle_written_in_python_gets_its_acks_and_its_values_come_out_of_sql() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let Some(python) = python(&root) else {
