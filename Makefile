@@ -4,7 +4,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 FOR ?=
 
-.PHONY: demo build test lint setup
+.PHONY: demo build test lint setup psql
 
 # The whole workspace is built in one profile, so that the demo, the tests and the checks share one cold build.
 BUILD = cargo build --workspace --bins
@@ -17,7 +17,7 @@ build: setup ## The program alone
 	  "(DataFusion is most of it), later seconds; cargo names each crate as it goes."
 	$(BUILD)
 
-test: build .venv/installed target/tools/installed ## Formatter, lints, structure, every test; the last line counts the tests
+test: build .venv/installed target/tools/installed psql ## Formatter, lints, structure, every test; the last line counts the tests
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- --deny warnings
 	target/debug/xtask tidy
@@ -46,5 +46,10 @@ setup:
 # the tests say so.
 target/tools/installed: tests/tools/install.sh
 	@mkdir -p $(@D); tests/tools/install.sh >/dev/null && touch $@ || [ $$? = 3 ]
+
+# The client that everybody has. Where it can't be had, what needs it is not tested, and the tests say so.
+psql:
+	@command -v psql >/dev/null || { $(ROOT) apt-get update -qq && $(ROOT) apt-get install -y -qq postgresql-client; } || \
+	  echo "psql is missing (Debian's postgresql-client)"
 
 ROOT = $(if $(filter 0,$(shell id -u)),,sudo)

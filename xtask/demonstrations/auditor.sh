@@ -22,7 +22,7 @@ echo "== A center, and 15 s of 20 vehicles"
 domicile init --country CN --center shanghai-1 --site "Hall 3" --dir "$center" >/dev/null
 port=$(python3 -c 'import socket; s = [socket.socket() for _ in range(3)]; [x.bind(("127.0.0.1", 0)) for x in s]; print(*[x.getsockname()[1] for x in s])')
 read -r tesla gbt http <<<"$port"
-export DOMICILE_TESLA_LISTEN=127.0.0.1:$tesla DOMICILE_GBT32960_TLS_LISTEN=127.0.0.1:$gbt DOMICILE_HTTP_LISTEN=127.0.0.1:$http
+export DOMICILE_TESLA_LISTEN=127.0.0.1:$tesla DOMICILE_GBT32960_TLS_LISTEN=127.0.0.1:$gbt DOMICILE_HTTP_LISTEN=127.0.0.1:$http DOMICILE_POSTGRES_LISTEN=127.0.0.1:0
 export DOMICILE_GBT32960_LISTEN=127.0.0.1:0 DOMICILE_STORE_BATCH_AGE_MS_MAX=2000
 "$domicile" serve --dir "$center" >"$folder/serve.log" 2>&1 &
 server=$!

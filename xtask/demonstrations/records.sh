@@ -14,7 +14,7 @@ serve() {
 }
 stop() { kill "$server"; wait "$server" || true; : >"$folder/log"; }
 trap 'kill "${server:-}" 2>/dev/null || true; wait 2>/dev/null || true; rm -rf "$folder"' EXIT
-export DOMICILE_TESLA_LISTEN=127.0.0.1:0 DOMICILE_HTTP_LISTEN=127.0.0.1:0 DOMICILE_GBT32960_TLS_LISTEN=127.0.0.1:0
+export DOMICILE_TESLA_LISTEN=127.0.0.1:0 DOMICILE_HTTP_LISTEN=127.0.0.1:0 DOMICILE_POSTGRES_LISTEN=127.0.0.1:0 DOMICILE_GBT32960_TLS_LISTEN=127.0.0.1:0
 export DOMICILE_GBT32960_LISTEN=127.0.0.1:23297
 domicile init --country CN --center shanghai-1 --dir "$center" >/dev/null
 python3 - "$folder" "$rows" <<'PYTHON'

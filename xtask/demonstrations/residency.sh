@@ -9,7 +9,7 @@ domicile() { target/debug/domicile "$@"; }
 scan() { target/debug/xtask scan "$1" --dir "$center"; }
 trap 'kill "${server:-}" 2>/dev/null || true; wait 2>/dev/null || true; rm -rf "$folder"' EXIT
 domicile init --country CN --center shanghai-1 --dir "$center"
-export DOMICILE_TESLA_LISTEN=127.0.0.1:24443 DOMICILE_HTTP_LISTEN=127.0.0.1:28700 DOMICILE_GBT32960_TLS_LISTEN=127.0.0.1:0
+export DOMICILE_TESLA_LISTEN=127.0.0.1:24443 DOMICILE_HTTP_LISTEN=127.0.0.1:28700 DOMICILE_POSTGRES_LISTEN=127.0.0.1:0 DOMICILE_GBT32960_TLS_LISTEN=127.0.0.1:0
 export DOMICILE_GBT32960_LISTEN=127.0.0.1:23296
 domicile vehicle add DMCTRL0000000AAA1 --dir "$center"
 domicile vehicle add DMFRGN0000000AAA2 --country DE --dir "$center"

@@ -36,6 +36,10 @@ pub(crate) const DEMONSTRATIONS: &[Demonstration] = &[
         name: "egress",
         about: "ten minutes of traffic send nothing to an undeclared address; a build that tries is blocked and seen",
     },
+    Demonstration {
+        name: "postgres",
+        about: "psql and psycopg ask over the PostgreSQL protocol, and are kept to what their token may read",
+    },
     Demonstration { name: "bench", about: "what a message, a connection and a handshake cost" },
     Demonstration {
         name: "residency",

@@ -32,6 +32,8 @@ use crate::live::{View, connection_gauges, journal_gauges, ledger_gauges};
 use crate::observe::Metrics;
 #[cfg(feature = "lake")]
 use crate::pipeline::{Inbox, Parts as PipelineParts, Pipeline};
+#[cfg(feature = "lake")]
+use crate::postgres::Postgres;
 use crate::settings::{self, Settings};
 #[cfg(feature = "lake")]
 use crate::sources::{Frames, Records, Vehicles};
@@ -103,7 +105,11 @@ impl Flow {
         let center = rooms.center.clone();
         let settings = &center.settings;
         let (tables, writer) = lake::Lake::open(lake::Parts {
-            settings: lake::Settings { enabled: true, memory_bytes_max: settings.lake.memory_bytes_max },
+            settings: lake::Settings {
+                enabled: true,
+                memory_bytes_max: settings.lake.memory_bytes_max,
+                query_seconds_max: settings.lake.query_seconds_max,
+            },
             store: rooms.store.objects().object_store(),
             center: center.genesis.center(),
             gateway: center.gateway(),
@@ -139,10 +145,16 @@ impl Flow {
     /// Who answers SQL; `None` in a pure gateway.
     pub(crate) fn sql(&self) -> Option<Arc<dyn Sql>> {
         #[cfg(feature = "lake")]
-        if let Some((tables, _)) = &self.lake {
-            return Some(Arc::new(tables.clone()));
+        if let Some(lake) = self.lake() {
+            return Some(Arc::new(lake.clone()));
         }
         None
+    }
+
+    /// The tables themselves; `None` in a pure gateway.
+    #[cfg(feature = "lake")]
+    fn lake(&self) -> Option<&lake::Lake> {
+        self.lake.as_ref().map(|(lake, _)| lake)
     }
 
     /// Waits until everything that was durable when this was called shows in queries.
@@ -310,6 +322,12 @@ impl Serving {
         if !settings.http.listen.is_empty() {
             let tls = self.tls(Protocol::Center, Clients::Anonymous)?;
             self.listeners.open(&settings.http.listen, Service::Http(tls, public_router(office.clone())))?;
+        }
+        #[cfg(feature = "lake")]
+        if let Some(lake) = self.flow.lake().cloned().filter(|_| !settings.postgres.listen.is_empty()) {
+            let tls = self.tls(Protocol::Center, Clients::Anonymous)?;
+            let postgres = Arc::new(Postgres::new(office.clone(), lake));
+            self.listeners.open(&settings.postgres.listen, Service::Postgres(tls, postgres))?;
         }
         let (path, stop) = (Center::socket(&center.folder), self.stop.subscribe());
         tokio::spawn(async move {

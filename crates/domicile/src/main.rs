@@ -16,6 +16,8 @@ mod observe;
 #[cfg(feature = "lake")]
 mod pipeline;
 mod pki;
+#[cfg(feature = "lake")]
+mod postgres;
 mod settings;
 #[cfg(feature = "lake")]
 mod sources;

@@ -122,6 +122,14 @@ pub enum QueryError {
     /// The query needs more memory than `[lake] memory_bytes_max` leaves it, or too many run.
     #[error("the query is too large for this center ({0}); narrow it, or raise memory_bytes_max")]
     TooLarge(String),
+    /// It took longer than `[lake] query_seconds_max`.
+    #[error(
+        "the query took longer than {seconds} s and was ended; narrow it, read its rows faster, or raise lake.query_seconds_max"
+    )]
+    TooLong {
+        /// How long it was let run.
+        seconds: u64,
+    },
     /// The lake failed, the query is not to blame.
     #[error("the query failed: {0}")]
     Failed(String),

@@ -15,7 +15,7 @@ use crate::seen::Seen;
 use crate::source::{FrameSource, RecordSource, VehicleSource};
 use crate::tail::Tail;
 use crate::threads::Threads;
-use crate::{Error, LakeWriter, QueryError, Settings};
+use crate::{Error, LakeWriter, Permit, PostgresSession, QueryError, Settings};
 
 /// What a lake is made of.
 pub struct Parts {
@@ -98,7 +98,7 @@ impl Lake {
         let tail = Arc::new(Tail::new(snapshots, clock));
         let queries = Queries::new(
             store,
-            settings.query_bytes_max(),
+            &settings,
             tail.clone(),
             names.clone(),
             folders,
@@ -127,6 +127,11 @@ impl Lake {
     /// part, is refused; listings leave it out.
     pub async fn query_as(&self, sql: &str, allowed: &Allowed) -> Result<Answer, QueryError> {
         self.queries.clone().answer(&self.threads, sql, allowed).await
+    }
+
+    /// A session for one PostgreSQL client, who is asked of `permit` anew with each statement.
+    pub fn postgres_session(&self, permit: Permit) -> Result<PostgresSession, QueryError> {
+        PostgresSession::new(self.queries.clone(), self.threads.clone(), permit)
     }
 
     /// How the three tables stand.

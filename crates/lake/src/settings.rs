@@ -1,5 +1,7 @@
 //! What an operator may set, and how the room's memory is divided.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 /// The section `[lake]` of the settings file.
@@ -11,11 +13,14 @@ pub struct Settings {
     /// Memory for queries, for rows that are not yet in a file, and for the index of what was seen lately,
     /// together.
     pub memory_bytes_max: u64,
+    /// How long a query may take, its waiting and its reader's slowness included: a question without an end must not hold one of
+    /// the few places for ever.
+    pub query_seconds_max: u64,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { enabled: true, memory_bytes_max: 1 << 30 }
+        Self { enabled: true, memory_bytes_max: 1 << 30, query_seconds_max: 300 }
     }
 }
 
@@ -37,6 +42,11 @@ impl Settings {
     /// An eighth: digests of rows seen lately. The rest is for encoding one file.
     pub fn seen_bytes_max(&self) -> usize {
         self.share(8)
+    }
+
+    /// See [`Settings::query_seconds_max`]; zero is raised to a second.
+    pub fn query_time_max(&self) -> Duration {
+        Duration::from_secs(self.query_seconds_max.max(1))
     }
 
     fn share(&self, part: u64) -> usize {

@@ -78,7 +78,15 @@ impl Office {
             .split_once(' ')
             .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
             .map(|(_, token)| token.trim());
-        let holder = token.and_then(|token| self.registry.token_check(token, self.world.clock.now()));
+        self.holder(token.unwrap_or_default())
+    }
+
+    /// The holder of a token.
+    ///
+    /// # Errors
+    /// A problem that says that it is none.
+    pub(crate) fn holder(&self, token: &str) -> Result<Caller, Problem> {
+        let holder = self.registry.token_check(token, self.world.clock.now());
         let holder =
             holder.ok_or_else(|| Problem::unauthorized("this token is unknown, expired or revoked"))?;
         Ok(Caller::Token { name: holder.name, roles: holder.role.into() })

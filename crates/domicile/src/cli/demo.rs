@@ -84,10 +84,12 @@ impl Demo {
         let events = "select kind, code, count(*) from events group by 1, 2 order by 3 desc";
         println!(
             "\nThe center runs: Tesla Fleet Telemetry on 127.0.0.1:{}, GB/T 32960 on 127.0.0.1:{} (TLS) and {} (TCP), \
-             HTTPS on 127.0.0.1:{}.\n{VEHICLES} vehicles connect. In another terminal try:\n\n  \
+             HTTPS on 127.0.0.1:{}, PostgreSQL on 127.0.0.1:{}.\n{VEHICLES} vehicles connect. In another terminal try:\n\n  \
              domicile query --dir {dir} \"{by_source}\"\n  \
              domicile query --dir {dir} \"{fastest}\"\n  \
              domicile query --dir {dir} \"{events}\"\n  \
+             domicile token create --role analyst --name me --dir {dir}      # a password for psql, Grafana, notebooks:\n  \
+             psql \"host=localhost port={} dbname=domicile user=me sslmode=verify-full sslrootcert={dir}/pki/server-ca.pem\"\n  \
              domicile status --dir {dir}\n  \
              domicile vehicle show {} --dir {dir}      # sold abroad, so it is refused\n  \
              domicile vehicle show {} --dir {dir}      # nobody registered it\n\n\
@@ -96,6 +98,8 @@ impl Demo {
             ports.gbt_tls,
             ports.gbt,
             ports.http,
+            ports.postgres,
+            ports.postgres,
             vin(VEHICLES),
             vin(VEHICLES + 1),
         );

@@ -101,6 +101,7 @@ impl Doctor {
             ("gbt32960", &settings.gbt32960.listen),
             ("gbt32960 tls", &settings.gbt32960.tls_listen),
             ("http", &settings.http.listen),
+            ("postgres", &settings.postgres.listen),
         ];
         for (name, address) in listeners {
             tell(name, port(address, is_running));

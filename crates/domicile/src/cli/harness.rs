@@ -29,21 +29,22 @@ pub(super) struct Ports {
     pub(super) gbt: u16,
     pub(super) gbt_tls: u16,
     pub(super) http: u16,
+    pub(super) postgres: u16,
 }
 
 impl Ports {
     /// The default ports where they are free, else ones that are.
     pub(super) fn default_or_free() -> anyhow::Result<Self> {
-        Self::chosen([4443, 32_960, 32_961, 8700])
+        Self::chosen([4443, 32_960, 32_961, 8700, 5433])
     }
 
     /// Ports that are free.
     pub(super) fn free() -> anyhow::Result<Self> {
-        Self::chosen([0; 4])
+        Self::chosen([0; 5])
     }
 
-    /// Keeps the four listeners until all are chosen, so that they differ.
-    fn chosen(wanted: [u16; 4]) -> anyhow::Result<Self> {
+    /// Keeps the listeners until all are chosen, so that they differ.
+    fn chosen(wanted: [u16; 5]) -> anyhow::Result<Self> {
         let bind = |port: u16| {
             TcpListener::bind((Ipv4Addr::LOCALHOST, port))
                 .or_else(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
@@ -54,7 +55,7 @@ impl Ports {
             .iter()
             .map(|listener| Ok(listener.local_addr()?.port()))
             .collect::<std::io::Result<Vec<u16>>>()?;
-        Ok(Self { tesla: ports[0], gbt: ports[1], gbt_tls: ports[2], http: ports[3] })
+        Ok(Self { tesla: ports[0], gbt: ports[1], gbt_tls: ports[2], http: ports[3], postgres: ports[4] })
     }
 }
 
@@ -96,7 +97,7 @@ impl Server {
     ) -> anyhow::Result<Self> {
         let log = folder.join("serve.log");
         let output = File::options().create(true).append(true).open(&log).context("opening serve.log")?;
-        let Ports { tesla, gbt, gbt_tls, http } = options.ports;
+        let Ports { tesla, gbt, gbt_tls, http, postgres } = options.ports;
         let mut command = program()?;
         command.arg("serve").arg("--dir").arg(folder);
         for (name, port) in [
@@ -104,6 +105,7 @@ impl Server {
             ("DOMICILE_GBT32960_LISTEN", gbt),
             ("DOMICILE_GBT32960_TLS_LISTEN", gbt_tls),
             ("DOMICILE_HTTP_LISTEN", http),
+            ("DOMICILE_POSTGRES_LISTEN", postgres),
         ] {
             command.env(name, loopback(port).to_string());
         }

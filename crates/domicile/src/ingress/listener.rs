@@ -28,6 +28,8 @@ use super::gate::{Certified, Gate, plain_address};
 use super::tls::{self, Tls};
 use super::{gbt32960, sweep, tesla};
 use crate::api::access::PeerAddress;
+#[cfg(feature = "lake")]
+use crate::postgres::Postgres;
 use crate::settings::listen_address;
 
 /// Connections that the system may hold ready before we accept them: a fleet that reconnects at once after an outage.
@@ -39,8 +41,9 @@ const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
 /// How long a client may take for the head of an HTTP request.
 const HTTP_HEAD_TIME: Duration = Duration::from_secs(10);
 
-/// HTTP connections at once. Few are needed, and vehicles' connections must not go short of descriptors for them.
-const HTTP_CONNECTIONS_MAX: usize = 256;
+/// Connections of people and their programs at once, over HTTP and over the PostgreSQL protocol each. Few are needed, and vehicles'
+/// connections must not go short of descriptors for them.
+const OFFICE_CONNECTIONS_MAX: usize = 256;
 
 /// Pause after a failed accept: the system has no descriptor left, and asking again at once would only burn the processor.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -56,6 +59,9 @@ pub(crate) enum Service {
     Gbt32960(Arc<Keys>),
     /// HTTPS.
     Http(Arc<Tls>, Router),
+    /// SQL over the PostgreSQL protocol.
+    #[cfg(feature = "lake")]
+    Postgres(Arc<Tls>, Arc<Postgres>),
 }
 
 impl Service {
@@ -65,6 +71,8 @@ impl Service {
             Self::Gbt32960Tls(..) => "gbt32960-tls",
             Self::Gbt32960(_) => "gbt32960",
             Self::Http(..) => "http",
+            #[cfg(feature = "lake")]
+            Self::Postgres(..) => "postgres",
         }
     }
 }
@@ -133,14 +141,14 @@ fn bind(address: &str) -> io::Result<TcpListener> {
 }
 
 async fn accept(gate: Arc<Gate>, listener: TcpListener, service: Service, mut stop: watch::Receiver<bool>) {
-    let http_seats = Arc::new(Semaphore::new(HTTP_CONNECTIONS_MAX));
+    let seats = Arc::new(Semaphore::new(OFFICE_CONNECTIONS_MAX));
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             _ = stop.wait_for(|is_stopped| *is_stopped) => return,
         };
         match accepted {
-            Ok((stream, peer)) => receive(&gate, &service, stream, peer.ip(), &http_seats),
+            Ok((stream, peer)) => receive(&gate, &service, stream, peer.ip(), &seats),
             Err(error) => {
                 gate.metrics.accept_failures.inc();
                 tracing::warn!(service = service.name(), %error, "can't accept a connection");
@@ -151,21 +159,26 @@ async fn accept(gate: Arc<Gate>, listener: TcpListener, service: Service, mut st
 }
 
 /// Gives a connection a task of its own, if there is room for it; closes it at once otherwise.
-fn receive(
-    gate: &Arc<Gate>,
-    service: &Service,
-    stream: TcpStream,
-    peer: IpAddr,
-    http_seats: &Arc<Semaphore>,
-) {
+fn receive(gate: &Arc<Gate>, service: &Service, stream: TcpStream, peer: IpAddr, seats: &Arc<Semaphore>) {
     // An acknowledgement is one small write: it must not wait for the peer's answer to an earlier one.
     let _only_slower = stream.set_nodelay(true);
     let protocol = match service {
         Service::Http(tls, router) => {
-            if let Ok(seat) = http_seats.clone().try_acquire_owned() {
+            if let Ok(seat) = seats.clone().try_acquire_owned() {
                 let (tls, router) = (tls.clone(), router.clone());
                 tokio::spawn(async move {
                     serve_http(&tls, stream, plain_address(peer), router).await;
+                    drop(seat);
+                });
+            }
+            return;
+        }
+        #[cfg(feature = "lake")]
+        Service::Postgres(tls, postgres) => {
+            if let Ok(seat) = seats.clone().try_acquire_owned() {
+                let (tls, postgres) = (tls.current(), postgres.clone());
+                tokio::spawn(async move {
+                    postgres.serve(tls, stream).await;
                     drop(seat);
                 });
             }
@@ -194,6 +207,8 @@ fn receive(
             tokio::spawn(gbt32960::serve(gate.clone(), keys, stream, seat, Transport::Plain, certified))
         }
         Service::Http(..) => unreachable!("served above"),
+        #[cfg(feature = "lake")]
+        Service::Postgres(..) => unreachable!("served above"),
     };
 }
 

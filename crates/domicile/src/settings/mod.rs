@@ -174,6 +174,7 @@ pub(crate) struct Witness {
 pub(crate) struct Lake {
     pub(crate) enabled: bool,
     pub(crate) memory_bytes_max: u64,
+    pub(crate) query_seconds_max: u64,
 }
 
 /// `[egress]`

@@ -21,10 +21,7 @@ pub(super) const SECTIONS: &[(&str, &str)] = &[
     ("gbt32960", "GB/T 32960 of 2016 and 2025."),
     ("gbt32960.encryption", "Encrypted data units of GB/T 32960 (AES-128)."),
     ("http", "Metrics, status and the API."),
-    (
-        "postgres",
-        "SQL over the PostgreSQL protocol. Not in this release: the setting is read and has no effect.",
-    ),
+    ("postgres", "SQL over the PostgreSQL protocol, read only, with TLS; a token is the password."),
     ("peer", "Other centers of the country. Not in this release: the settings are read and have no effect."),
     ("ledger", "The transparency log: what proves what this center stored, refused, changed and destroyed."),
     ("lake", "Decoded tables and SQL."),
@@ -132,6 +129,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     setting("ledger", "quorum", "0", "How many of them must have cosigned before a checkpoint is published."),
     setting("lake", "enabled", "true", "false: a pure gateway, which journals and seals."),
     setting("lake", "memory_bytes_max", "1073741824", "What queries and the rows not yet written may use."),
+    setting("lake", "query_seconds_max", "300", "A query that takes longer is ended."),
     setting(
         "egress",
         "allow",

@@ -91,7 +91,7 @@ impl House {
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(PROGRAM);
         command.args(arguments).arg("--dir").arg(self.path());
-        for listener in ["TESLA", "GBT32960", "GBT32960_TLS", "HTTP"] {
+        for listener in ["TESLA", "GBT32960", "GBT32960_TLS", "HTTP", "POSTGRES"] {
             command.env(format!("DOMICILE_{listener}_LISTEN"), "127.0.0.1:0");
         }
         command.env("DOMICILE_LAKE_MEMORY_BYTES_MAX", "134217728").envs(self.settings.iter().cloned());

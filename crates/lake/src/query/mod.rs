@@ -6,13 +6,15 @@ mod frames;
 mod records;
 mod table;
 mod vehicles;
+mod yielding;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use datafusion::catalog::{
-    CatalogProvider, CatalogProviderList, MemoryCatalogProvider, MemoryCatalogProviderList,
+    CatalogProvider, CatalogProviderList, MemoryCatalogProvider, MemoryCatalogProviderList, SchemaProvider,
 };
 use datafusion::error::DataFusionError;
 use datafusion::execution::SessionStateBuilder;
@@ -21,26 +23,32 @@ use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::SessionConfig;
-use futures::StreamExt;
+use futures::future::BoxFuture;
 use futures::stream::BoxStream;
+use futures::{FutureExt, StreamExt};
 use object_store::ObjectStore;
 use object_store::path::Path;
 use tokio::sync::{Semaphore, mpsc};
+use tokio::time::timeout;
 
 use crate::columns::Names;
-use crate::query::catalog::{ClosedTable, Tables};
+use crate::postgres::PostgresBase;
+use crate::query::catalog::ClosedTable;
 use crate::query::frames::FramesTable;
 use crate::query::records::{Declared, RecordsTable};
 use crate::query::table::LakeTable;
 use crate::query::vehicles::VehiclesTable;
+use crate::query::yielding::YieldAboveJoins;
 use crate::schema::Table;
 use crate::source::{FrameSource, RecordSource, VehicleSource};
 use crate::tail::Tail;
 use crate::threads::Threads;
-use crate::{Error, QueryError};
+use crate::{Error, QueryError, Settings};
 
 pub use catalog::Allowed;
+pub(crate) use catalog::Tables;
 
 /// Rows as they come, with their schema known at once.
 pub struct Answer {
@@ -66,7 +74,13 @@ pub(crate) struct Queries {
     sources: Sources,
     records: Vec<Arc<Declared>>,
     slots: Arc<Semaphore>,
+    time_max: Duration,
+    /// With what PostgreSQL's clients expect beside the tables; made when the first of them comes.
+    postgres: OnceLock<PostgresBase>,
 }
+
+/// Makes a plan, on the lake's threads.
+pub(crate) type Planning = BoxFuture<'static, Result<(SessionContext, LogicalPlan), QueryError>>;
 
 impl Queries {
     /// Queries that run at once; more wait. All share the memory, and on two threads more would only share
@@ -79,12 +93,17 @@ impl Queries {
     /// Where plans look up the object store; never leaves the process.
     const STORE_URL: &'static str = "lake://store";
 
+    /// The one database.
+    pub(crate) const DATABASE: &'static str = "domicile";
+    /// The schema that the tables lie in.
+    pub(crate) const SCHEMA: &'static str = "public";
+
     const FRAMES: &'static str = "frames";
     const VEHICLES: &'static str = "vehicles";
 
     pub(crate) fn new(
         store: Arc<dyn ObjectStore>,
-        memory_bytes_max: usize,
+        settings: &Settings,
         tail: Arc<Tail>,
         names: Arc<Names>,
         folders: [Path; 3],
@@ -96,7 +115,7 @@ impl Queries {
         // Nothing is spilled: a temporary file would hold rows outside the store. A query that is too large
         // fails and says so.
         let runtime = RuntimeEnvBuilder::new()
-            .with_memory_pool(Arc::new(FairSpillPool::new(memory_bytes_max)))
+            .with_memory_pool(Arc::new(FairSpillPool::new(settings.query_bytes_max())))
             .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled))
             .build_arc()
             .map_err(|error| Error::Threads(error.to_string()))?;
@@ -104,14 +123,26 @@ impl Queries {
         let config = SessionConfig::new()
             .with_target_partitions(Threads::COUNT)
             .with_information_schema(true)
+            .with_default_catalog_and_schema(Self::DATABASE, Self::SCHEMA)
             .with_create_default_catalog_and_schema(false);
         let base = SessionStateBuilder::new()
             .with_config(config)
             .with_runtime_env(runtime)
             .with_default_features()
+            .with_physical_optimizer_rule(Arc::new(YieldAboveJoins))
             .build();
         let slots = Arc::new(Semaphore::new(Self::COUNT_MAX));
-        Ok(Self { base, tail, names, folders, sources, records, slots })
+        Ok(Self {
+            base,
+            tail,
+            names,
+            folders,
+            sources,
+            records,
+            slots,
+            time_max: settings.query_time_max(),
+            postgres: OnceLock::new(),
+        })
     }
 
     /// Runs one query on the lake's threads; the answer's rows come through a short queue.
@@ -121,40 +152,57 @@ impl Queries {
         sql: &str,
         allowed: &Allowed,
     ) -> Result<Answer, QueryError> {
-        let slot = self
-            .slots
-            .clone()
-            .acquire_owned()
-            .await
-            .map_err(|closed| QueryError::Failed(closed.to_string()))?;
-        let (sender, receiver) = mpsc::channel(Self::WAITING_BATCHES_MAX);
-        let (sql, allowed) = (sql.to_owned(), allowed.clone());
-        let planned = threads.handle().spawn(async move {
-            let context = self.context(&allowed)?;
+        let (queries, sql, allowed) = (self.clone(), sql.to_owned(), allowed.clone());
+        let planning = async move {
+            let context = queries.context(&allowed)?;
             let plan = context.state().create_logical_plan(&sql).await.map_err(|error| malformed(&error))?;
-            let options =
-                SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
-            options.verify_plan(&plan).map_err(|error| {
-                QueryError::Refused(format!("only SELECT is answered here: {}", printed(&error)))
-            })?;
-            let frame = context.execute_logical_plan(plan).await.map_err(|error| failed(&error))?;
-            frame.execute_stream().await.map_err(|error| failed(&error))
+            Ok((context, plan))
+        };
+        self.run(threads, planning.boxed()).await
+    }
+
+    /// Runs what is planned, if it is a question, within the time that a query may take.
+    pub(crate) async fn run(&self, threads: &Threads, planning: Planning) -> Result<Answer, QueryError> {
+        let time_max = self.time_max;
+        let too_long = move || QueryError::TooLong { seconds: time_max.as_secs() };
+        let (sender, receiver) = mpsc::channel(Self::WAITING_BATCHES_MAX);
+        let slots = self.slots.clone();
+        let planned = threads.handle().spawn(async move {
+            // Made here, because the caller's runtime may have no timer.
+            let running = async move {
+                let slot =
+                    slots.acquire_owned().await.map_err(|closed| QueryError::Failed(closed.to_string()))?;
+                let (context, plan) = planning.await?;
+                check(&plan)?;
+                let frame = context.execute_logical_plan(plan).await.map_err(|error| failed(&error))?;
+                let rows = frame.execute_stream().await.map_err(|error| failed(&error))?;
+                Ok::<_, QueryError>((slot, rows))
+            };
+            timeout(time_max, running).await
         });
-        let mut rows = planned.await.map_err(|error| QueryError::Failed(error.to_string()))??;
+        let planned = planned.await.map_err(|error| QueryError::Failed(error.to_string()))?;
+        let (slot, mut rows) = planned.map_err(|_| too_long())??;
         let schema = rows.schema();
         threads.handle().spawn(async move {
-            let _slot = slot;
-            loop {
-                let batch = tokio::select! {
-                    batch = rows.next() => batch,
-                    () = sender.closed() => None,
-                };
-                let Some(batch) = batch else { break };
-                let last = batch.is_err();
-                let sent = sender.send(batch.map_err(|error| failed(&error))).await;
-                if last || sent.is_err() {
-                    break;
+            let late = sender.clone();
+            let sent = timeout(time_max, async move {
+                loop {
+                    let batch = tokio::select! {
+                        batch = rows.next() => batch,
+                        () = sender.closed() => None,
+                    };
+                    let Some(batch) = batch else { break };
+                    let last = batch.is_err();
+                    let sent = sender.send(batch.map_err(|error| failed(&error))).await;
+                    if last || sent.is_err() {
+                        break;
+                    }
                 }
+            });
+            if sent.await.is_err() {
+                // The place is free at once; a reader that has not read meanwhile finds it at the end of what waits.
+                drop(slot);
+                let _gone = late.send(Err(too_long())).await;
             }
         });
         let rows = futures::stream::unfold(receiver, |mut receiver| async move {
@@ -165,6 +213,43 @@ impl Queries {
 
     /// A context with its own catalog, over one view of the tables that may be read.
     fn context(&self, allowed: &Allowed) -> Result<SessionContext, QueryError> {
+        self.context_of(&self.base, Arc::new(self.tables(allowed)))
+    }
+
+    /// A context of a state, whose tables are those of a schema.
+    fn context_of(
+        &self,
+        state: &SessionState,
+        schema: Arc<dyn SchemaProvider>,
+    ) -> Result<SessionContext, QueryError> {
+        let catalog = Arc::new(MemoryCatalogProvider::new());
+        catalog.register_schema(Self::SCHEMA, schema).map_err(|error| failed(&error))?;
+        let catalogs = Arc::new(MemoryCatalogProviderList::new());
+        catalogs.register_catalog(Self::DATABASE.to_owned(), catalog);
+        let state = SessionStateBuilder::new_from_existing(state.clone()).with_catalog_list(catalogs).build();
+        Ok(SessionContext::new_with_state(state))
+    }
+
+    /// A context for a PostgreSQL client's session, over the tables of a schema.
+    pub(crate) fn postgres_context(
+        &self,
+        schema: Arc<dyn SchemaProvider>,
+    ) -> Result<SessionContext, QueryError> {
+        let base = match self.postgres.get() {
+            Some(base) => base,
+            None => {
+                let bare = self.context_of(&self.base, Arc::new(Tables::default()))?;
+                let made = PostgresBase::of(&bare).map_err(|error| failed(&error))?;
+                self.postgres.get_or_init(|| made)
+            }
+        };
+        let context = self.context_of(&base.state, schema)?;
+        base.register(&context).map_err(|error| failed(&error))?;
+        Ok(context)
+    }
+
+    /// The tables that may be read, in one view of them.
+    pub(crate) fn tables(&self, allowed: &Allowed) -> Tables {
         let mut tables = Tables::default();
         let views = self.tail.views();
         for ((table, view), folder) in Table::ALL.into_iter().zip(views).zip(&self.folders) {
@@ -177,30 +262,30 @@ impl Queries {
         for declared in &self.records {
             tables.add(declared.name(), allowed, || RecordsTable::new(declared.clone(), records.clone()));
         }
-        let schema = Arc::new(tables);
-        let catalog = Arc::new(MemoryCatalogProvider::new());
-        let options = &self.base.config_options().catalog;
-        catalog.register_schema(&options.default_schema, schema).map_err(|error| failed(&error))?;
-        let catalogs = Arc::new(MemoryCatalogProviderList::new());
-        catalogs.register_catalog(options.default_catalog.clone(), catalog);
-        let state =
-            SessionStateBuilder::new_from_existing(self.base.clone()).with_catalog_list(catalogs).build();
-        Ok(SessionContext::new_with_state(state))
+        tables
     }
+}
+
+/// Lets questions through and nothing else.
+pub(crate) fn check(plan: &LogicalPlan) -> Result<(), QueryError> {
+    let options = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
+    options
+        .verify_plan(plan)
+        .map_err(|error| QueryError::Refused(format!("only SELECT is answered here: {}", printed(&error))))
 }
 
 fn store_url() -> ObjectStoreUrl {
     ObjectStoreUrl::parse(Queries::STORE_URL).expect("a URL with scheme and host alone")
 }
 
-fn malformed(error: &DataFusionError) -> QueryError {
+pub(crate) fn malformed(error: &DataFusionError) -> QueryError {
     if let Some(closed) = ClosedTable::behind(error) {
         return QueryError::Refused(closed.to_string());
     }
     QueryError::Malformed(printed(error))
 }
 
-fn failed(error: &DataFusionError) -> QueryError {
+pub(crate) fn failed(error: &DataFusionError) -> QueryError {
     match error.find_root() {
         DataFusionError::ResourcesExhausted(_) => QueryError::TooLarge(printed(error)),
         DataFusionError::Plan(_) | DataFusionError::SchemaError(..) | DataFusionError::SQL(..) => {

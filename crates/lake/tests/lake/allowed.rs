@@ -24,7 +24,7 @@ fn a_closed_table_is_refused_by_its_name_in_whatever_part_of_a_query() {
         "select 1 from EVENTS",
         r#"select 1 from "events""#,
         "select 1 from public.events",
-        "select 1 from datafusion.public.events",
+        "select 1 from domicile.public.events",
         "select * from signals s join events e on s.vehicle = e.vehicle",
         "select * from signals, events",
         "select * from signals where vehicle in (select vehicle from events)",

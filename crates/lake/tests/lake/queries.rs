@@ -124,6 +124,20 @@ fn a_query_beyond_its_memory_fails_and_others_go_on() {
 }
 
 #[test]
+fn a_query_that_never_ends_is_ended_and_its_threads_are_free() {
+    let settings = Settings { query_seconds_max: 1, ..Settings::default() };
+    let center = Center::open_with(Arc::new(InMemory::new()), settings).expect("a lake");
+    // Each row that is read makes a hundred thousand: nothing is read, and so no thread let go, for a long time.
+    let sql = "select count(*) from generate_series(1, 1000000) a
+               join generate_series(1, 1000000) b on a.value % 7 = b.value % 5";
+    // As many as the lake has threads; the third is answered only if those two have let go of them.
+    for _ in 0..2 {
+        assert!(matches!(center.query(sql), Err(QueryError::TooLong { seconds: 1 })));
+    }
+    assert_eq!(center.numbers("select count(*) from signals"), [0]);
+}
+
+#[test]
 fn a_deep_condition_does_not_overflow_the_stack() {
     let center = Center::new();
     let condition: Vec<_> = (0..500).map(|number| format!("value = {number} or time is null")).collect();

@@ -1,0 +1,102 @@
+//! The tables as PostgreSQL's clients see them: protocol 3.0 messages in, rows out, with the catalog that those clients ask.
+//!
+//! No sockets and no passwords: who accepts connections and knows tokens hands the messages over and says, anew with each
+//! statement, what may be read ([`Permit`]). Nothing is written here; statements that only set a session up are answered and
+//! change nothing.
+
+mod catalog;
+mod handlers;
+mod statement;
+
+use std::sync::Arc;
+
+use arrow::datatypes::DataType;
+use datafusion::common::ParamValues;
+use datafusion::execution::context::SessionContext;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::sql::parser::Statement as Parsed;
+use datafusion::sql::sqlparser::ast::Statement;
+use futures::FutureExt;
+
+pub(crate) use catalog::PostgresBase;
+
+use self::catalog::SessionTables;
+use crate::QueryError;
+use crate::query::{Allowed, Answer, Queries, check, failed, malformed};
+use crate::threads::Threads;
+
+/// Says what the session's client may read now; the error is for the client.
+pub type Permit = Arc<dyn Fn() -> Result<Allowed, String> + Send + Sync>;
+
+/// One client's session: give it to `pgwire` as the handler of queries. Clones are the same session.
+#[derive(Clone)]
+pub struct PostgresSession {
+    queries: Arc<Queries>,
+    threads: Arc<Threads>,
+    permit: Permit,
+    tables: Arc<SessionTables>,
+    context: SessionContext,
+}
+
+/// What a statement's planning says of it before it is run.
+struct Described {
+    plan: LogicalPlan,
+    /// By position; `None` where the statement leaves it open.
+    parameters: Vec<Option<DataType>>,
+}
+
+impl PostgresSession {
+    pub(crate) fn new(
+        queries: Arc<Queries>,
+        threads: Arc<Threads>,
+        permit: Permit,
+    ) -> Result<Self, QueryError> {
+        let tables = Arc::new(SessionTables::default());
+        let context = queries.postgres_context(tables.clone())?;
+        Ok(Self { queries, threads, permit, tables, context })
+    }
+
+    /// Opens the tables for one statement: those that may be read now, in one view.
+    fn open(&self) -> Result<(), QueryError> {
+        let allowed = (self.permit)().map_err(QueryError::Refused)?;
+        self.tables.show(self.queries.tables(&allowed));
+        Ok(())
+    }
+
+    /// Plans a statement without running it.
+    async fn describe(&self, statement: Statement) -> Result<Described, QueryError> {
+        self.open()?;
+        let context = self.context.clone();
+        let planned = self.threads.handle().spawn(async move {
+            let plan = plan(&context, statement).await?;
+            check(&plan)?;
+            let types = plan.get_parameter_types().map_err(|error| malformed(&error))?;
+            let count = types.keys().filter_map(|name| name.strip_prefix('$')?.parse().ok()).max();
+            let of = |number: usize| types.get(&format!("${number}")).cloned().flatten();
+            Ok(Described { plan, parameters: (1..=count.unwrap_or(0)).map(of).collect() })
+        });
+        planned.await.map_err(|error| QueryError::Failed(error.to_string()))?
+    }
+
+    /// Runs a statement with its parameters.
+    async fn run(&self, statement: Statement, parameters: Option<ParamValues>) -> Result<Answer, QueryError> {
+        self.open()?;
+        let context = self.context.clone();
+        let planning = async move {
+            let mut plan = plan(&context, statement).await?;
+            if let Some(parameters) = parameters {
+                plan = plan.with_param_values(parameters).map_err(|error| malformed(&error))?;
+            }
+            Ok((context, plan))
+        };
+        self.queries.run(&self.threads, planning.boxed()).await
+    }
+}
+
+async fn plan(context: &SessionContext, statement: Statement) -> Result<LogicalPlan, QueryError> {
+    let parsed = Parsed::Statement(Box::new(statement));
+    context.state().statement_to_plan(parsed).await.map_err(|error| match malformed(&error) {
+        QueryError::Malformed(_) => failed(&error),
+        refused => refused,
+    })
+}
