@@ -2,13 +2,14 @@
 //!
 //! Any user name does: the token says who asks, and is asked again with each statement, so that a revoked one ends at once.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt::Debug;
 use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
 use futures::Sink;
-use lake::{Allowed, Lake, PostgresSession};
+use futures::future::BoxFuture;
+use lake::{Allowed, Lake, Permit, PostgresSession};
 use pgwire::api::auth::{
     DefaultServerParameterProvider, ServerParameterProvider, StartupHandler, finish_authentication,
     protocol_negotiation, save_startup_parameters_to_metadata,
@@ -26,7 +27,7 @@ use rustls::ServerConfig;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
-use crate::api::Office;
+use crate::api::{Caller, Office};
 
 /// The name of the one database.
 const DATABASE: &str = "domicile";
@@ -63,11 +64,38 @@ impl Postgres {
         }
     }
 
-    /// What the holder of a token may ask.
-    fn allowed(&self, token: &str) -> Result<Allowed, String> {
+    /// The holder of a token, and what he may ask.
+    fn allowed(&self, token: &str) -> Result<(Caller, Allowed), String> {
         let caller = self.office.holder(token).map_err(|problem| problem.to_string())?;
         let tables = self.office.tables_for(&caller).map_err(|problem| problem.to_string())?;
-        Ok(Allowed { tables })
+        Ok((caller, Allowed { tables }))
+    }
+}
+
+/// What the token allows that a connection has shown.
+struct Shown {
+    postgres: Arc<Postgres>,
+    token: Arc<OnceLock<String>>,
+}
+
+impl Shown {
+    fn ask(&self) -> Result<(Caller, Allowed), String> {
+        let token = self.token.get().ok_or_else(|| "nobody has logged in".to_owned())?;
+        self.postgres.allowed(token)
+    }
+}
+
+impl Permit for Shown {
+    fn allowed(&self) -> Result<Allowed, String> {
+        self.ask().map(|(_, allowed)| allowed)
+    }
+
+    fn looks(&self, tables: &BTreeSet<String>) -> BoxFuture<'_, Result<(), String>> {
+        let tables = tables.clone();
+        Box::pin(async move {
+            let (caller, _) = self.ask()?;
+            self.postgres.office.looks(caller.role(), &tables).await.map_err(|problem| problem.to_string())
+        })
     }
 }
 
@@ -80,12 +108,8 @@ struct Visitor {
 impl Visitor {
     fn new(postgres: Arc<Postgres>) -> Result<Self, lake::QueryError> {
         let token: Arc<OnceLock<String>> = Arc::default();
-        let (asked, shown) = (postgres.clone(), token.clone());
-        let permit = move || {
-            let token = shown.get().ok_or_else(|| "nobody has logged in".to_owned())?;
-            asked.allowed(token)
-        };
-        let session = Arc::new(postgres.lake.postgres_session(Arc::new(permit))?);
+        let shown = Shown { postgres: postgres.clone(), token: token.clone() };
+        let session = Arc::new(postgres.lake.postgres_session(Arc::new(shown))?);
         Ok(Self {
             login: Arc::new(Login { postgres, token, keys: RandomPidSecretKeyGenerator::default() }),
             session,

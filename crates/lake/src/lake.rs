@@ -130,7 +130,7 @@ impl Lake {
     }
 
     /// A session for one PostgreSQL client, who is asked of `permit` anew with each statement.
-    pub fn postgres_session(&self, permit: Permit) -> Result<PostgresSession, QueryError> {
+    pub fn postgres_session(&self, permit: Arc<dyn Permit>) -> Result<PostgresSession, QueryError> {
         PostgresSession::new(self.queries.clone(), self.threads.clone(), permit)
     }
 

@@ -33,6 +33,8 @@ pub(crate) trait Sql: Send + Sync {
 /// An answer's rows as they come.
 pub(crate) struct Rows {
     pub(crate) schema: SchemaRef,
+    /// The tables that are read for them.
+    pub(crate) tables: BTreeSet<String>,
     pub(crate) batches: BoxStream<'static, Result<RecordBatch, Problem>>,
 }
 
@@ -54,7 +56,7 @@ pub(super) async fn query(
         return Problem::not_acceptable(why).into_response();
     };
     let asked = match office.tables_for(&caller) {
-        Ok(allowed) => answer(&office, question.sql, allowed, format).await,
+        Ok(allowed) => answer(&office, &caller, question.sql, allowed, format).await,
         Err(problem) => Err(problem),
     };
     match asked {
@@ -64,12 +66,14 @@ pub(super) async fn query(
 }
 
 async fn answer(
-    office: &Office,
+    office: &Arc<Office>,
+    caller: &Caller,
     sql: String,
     allowed: Option<BTreeSet<String>>,
     format: RowFormat,
 ) -> Result<Body, Problem> {
     let rows = office.query(sql, allowed).await?;
+    office.looks(caller.role(), &rows.tables).await?;
     // An answer without any rows has ended when its first batch is asked for, and the stream is asked once more below.
     let mut following = rows.batches.fuse();
     // Most of what can fail does so before the first rows, and then the answer can still be a problem instead of a stream
@@ -123,6 +127,26 @@ impl Office {
         Ok((allowed.len() < TABLES.len()).then_some(allowed))
     }
 
+    /// Enters in the ledger that somebody looked into tables whose rows name persons or vehicles.
+    ///
+    /// # Errors
+    /// Where the ledger takes no entries: then nobody looks.
+    pub(crate) async fn looks(
+        self: &Arc<Self>,
+        role: &'static str,
+        tables: &BTreeSet<String>,
+    ) -> Result<(), Problem> {
+        let into = TABLES.iter().filter(|(name, identities)| *identities && tables.contains(*name));
+        let into: Vec<&'static str> = into.map(|(name, _)| *name).collect();
+        if into.is_empty() {
+            return Ok(());
+        }
+        self.blocking(move |office| {
+            into.iter().try_for_each(|table| office.books.looked(role, table)).map_err(Problem::unavailable)
+        })
+        .await
+    }
+
     /// Answers one question over the tables of `allowed`; over all where it is `None`.
     pub(crate) async fn query(
         &self,
@@ -144,7 +168,11 @@ impl Sql for lake::Lake {
         Box::pin(async move {
             let allowed = lake::Allowed { tables: allowed };
             let answer = lake::Lake::query_as(self, &sql, &allowed).await.map_err(query_problem)?;
-            Ok(Rows { schema: answer.schema, batches: answer.rows.map_err(query_problem).boxed() })
+            Ok(Rows {
+                schema: answer.schema,
+                tables: answer.tables,
+                batches: answer.rows.map_err(query_problem).boxed(),
+            })
         })
     }
 

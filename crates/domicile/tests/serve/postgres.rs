@@ -39,6 +39,23 @@ fn authority(center: &Center) -> PathBuf {
     path
 }
 
+/// The entries of the log, as they lie in the store.
+fn entries(center: &Center) -> String {
+    fn collect(folder: &Path, text: &mut String) {
+        for entry in std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path())
+        {
+            if entry.is_dir() {
+                collect(&entry, text);
+            } else if entry.components().any(|part| part.as_os_str() == "entries") {
+                text.push_str(&String::from_utf8_lossy(&std::fs::read(entry).unwrap_or_default()));
+            }
+        }
+    }
+    let mut text = String::new();
+    collect(&center.path().join("store"), &mut text);
+    text
+}
+
 fn said(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
@@ -98,6 +115,12 @@ fn psql_lists_describes_and_asks_until_its_token_is_revoked() {
     let counted =
         psql(&["select signal, count(*) as n from signals where signal = 'Vehicle.Speed' group by 1"]);
     assert!(said(&counted).contains("Vehicle.Speed |"), "{}", said(&counted));
+    assert!(!entries(&center).contains("\"what\":\"frames\""));
+    let frames = psql(&["select (select count(*) from frames) > 0 as there from vehicles limit 1"]);
+    assert!(frames.status.success(), "{}", said(&frames));
+    eventually("the look into frames is entered", || {
+        entries(&center).contains("\"what\":\"frames\"").then_some(())
+    });
     let wrong = psql(&["select nothing from nowhere"]);
     assert!(!wrong.status.success() && said(&wrong).contains("nowhere"), "{}", said(&wrong));
 

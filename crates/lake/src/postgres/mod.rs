@@ -8,6 +8,7 @@ mod catalog;
 mod handlers;
 mod statement;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::datatypes::DataType;
@@ -17,6 +18,7 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::parser::Statement as Parsed;
 use datafusion::sql::sqlparser::ast::Statement;
 use futures::FutureExt;
+use futures::future::BoxFuture;
 
 pub(crate) use catalog::PostgresBase;
 
@@ -25,15 +27,21 @@ use crate::QueryError;
 use crate::query::{Allowed, Answer, Queries, check, failed, malformed};
 use crate::threads::Threads;
 
-/// Says what the session's client may read now; the error is for the client.
-pub type Permit = Arc<dyn Fn() -> Result<Allowed, String> + Send + Sync>;
+/// Who stands behind a session. The errors are for its client.
+pub trait Permit: Send + Sync {
+    /// What the client may read now. Asked anew with each statement.
+    fn allowed(&self) -> Result<Allowed, String>;
+
+    /// Told of the tables that an answer was read from, before any of its rows is given.
+    fn looks(&self, tables: &BTreeSet<String>) -> BoxFuture<'_, Result<(), String>>;
+}
 
 /// One client's session: give it to `pgwire` as the handler of queries. Clones are the same session.
 #[derive(Clone)]
 pub struct PostgresSession {
     queries: Arc<Queries>,
     threads: Arc<Threads>,
-    permit: Permit,
+    permit: Arc<dyn Permit>,
     tables: Arc<SessionTables>,
     context: SessionContext,
 }
@@ -49,7 +57,7 @@ impl PostgresSession {
     pub(crate) fn new(
         queries: Arc<Queries>,
         threads: Arc<Threads>,
-        permit: Permit,
+        permit: Arc<dyn Permit>,
     ) -> Result<Self, QueryError> {
         let tables = Arc::new(SessionTables::default());
         let context = queries.postgres_context(tables.clone())?;
@@ -58,7 +66,7 @@ impl PostgresSession {
 
     /// Opens the tables for one statement: those that may be read now, in one view.
     fn open(&self) -> Result<(), QueryError> {
-        let allowed = (self.permit)().map_err(QueryError::Refused)?;
+        let allowed = self.permit.allowed().map_err(QueryError::Refused)?;
         self.tables.show(self.queries.tables(&allowed));
         Ok(())
     }
@@ -89,7 +97,9 @@ impl PostgresSession {
             }
             Ok((context, plan))
         };
-        self.queries.run(&self.threads, planning.boxed()).await
+        let answer = self.queries.run(&self.threads, planning.boxed()).await?;
+        self.permit.looks(&answer.tables).await.map_err(QueryError::Failed)?;
+        Ok(answer)
     }
 }
 

@@ -8,6 +8,7 @@ mod table;
 mod vehicles;
 mod yielding;
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use arrow::datatypes::SchemaRef;
 use datafusion::catalog::{
     CatalogProvider, CatalogProviderList, MemoryCatalogProvider, MemoryCatalogProviderList, SchemaProvider,
 };
+use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::DataFusionError;
 use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::context::{SQLOptions, SessionContext, SessionState};
@@ -54,6 +56,8 @@ pub(crate) use catalog::Tables;
 pub struct Answer {
     /// The columns.
     pub schema: SchemaRef,
+    /// The tables that are read for it.
+    pub tables: BTreeSet<String>,
     /// The rows; dropping it ends the query.
     pub rows: BoxStream<'static, Result<RecordBatch, QueryError>>,
 }
@@ -174,14 +178,15 @@ impl Queries {
                     slots.acquire_owned().await.map_err(|closed| QueryError::Failed(closed.to_string()))?;
                 let (context, plan) = planning.await?;
                 check(&plan)?;
+                let tables = tables_of(&plan).map_err(|error| failed(&error))?;
                 let frame = context.execute_logical_plan(plan).await.map_err(|error| failed(&error))?;
                 let rows = frame.execute_stream().await.map_err(|error| failed(&error))?;
-                Ok::<_, QueryError>((slot, rows))
+                Ok::<_, QueryError>((slot, rows, tables))
             };
             timeout(time_max, running).await
         });
         let planned = planned.await.map_err(|error| QueryError::Failed(error.to_string()))?;
-        let (slot, mut rows) = planned.map_err(|_| too_long())??;
+        let (slot, mut rows, tables) = planned.map_err(|_| too_long())??;
         let schema = rows.schema();
         threads.handle().spawn(async move {
             let late = sender.clone();
@@ -208,7 +213,7 @@ impl Queries {
         let rows = futures::stream::unfold(receiver, |mut receiver| async move {
             receiver.recv().await.map(|batch| (batch, receiver))
         });
-        Ok(Answer { schema, rows: rows.boxed() })
+        Ok(Answer { schema, tables, rows: rows.boxed() })
     }
 
     /// A context with its own catalog, over one view of the tables that may be read.
@@ -264,6 +269,20 @@ impl Queries {
         }
         tables
     }
+}
+
+/// The tables of the lake that a plan reads, in whatever part.
+fn tables_of(plan: &LogicalPlan) -> Result<BTreeSet<String>, DataFusionError> {
+    let mut tables = BTreeSet::new();
+    plan.apply_with_subqueries(|node| {
+        if let LogicalPlan::TableScan(scan) = node
+            && scan.table_name.schema().is_none_or(|schema| schema == Queries::SCHEMA)
+        {
+            tables.insert(scan.table_name.table().to_owned());
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(tables)
 }
 
 /// Lets questions through and nothing else.
