@@ -21,20 +21,24 @@ use crate::cosigning::{Cosigning, CosigningError};
 use crate::egress::Declared;
 use crate::egress::declared::DeclarationError;
 use crate::egress::gauges::egress_gauges;
+#[cfg(feature = "lake")]
+use crate::housekeeping::Housekeeper;
 use crate::ingress::connections::{Connections, Nudge};
 use crate::ingress::diary::Diary;
 use crate::ingress::gate::{self, Gate, claimed_vin, refused_certificate};
 use crate::ingress::listener::{ListenError, Listeners, Service};
 use crate::ingress::tls::{Clients, RefusedCertificates, Reload, Tls, TlsError, TlsFiles};
-#[cfg(feature = "lake")]
-use crate::live::table_gauges;
 use crate::live::{View, connection_gauges, journal_gauges, ledger_gauges};
+#[cfg(feature = "lake")]
+use crate::live::{chores_gauges, table_gauges};
 use crate::observe::Metrics;
 #[cfg(feature = "lake")]
 use crate::pipeline::{Inbox, Parts as PipelineParts, Pipeline};
 use crate::settings::{self, Settings};
 #[cfg(feature = "lake")]
 use crate::sources::{Frames, Records, Vehicles};
+#[cfg(feature = "lake")]
+use crate::tables::Tables;
 use crate::world::World;
 
 /// How long sessions may take to part when the program ends.
@@ -75,7 +79,7 @@ pub(crate) enum AssembleError {
 pub(crate) struct Flow {
     pub(crate) journal: Journal,
     #[cfg(feature = "lake")]
-    lake: Option<(lake::Lake, Pipeline)>,
+    lake: Option<(Tables, Pipeline)>,
 }
 
 impl Flow {
@@ -102,7 +106,7 @@ impl Flow {
     async fn open_with_lake(rooms: &Rooms, world: &World) -> Result<Self, AssembleError> {
         let center = rooms.center.clone();
         let settings = &center.settings;
-        let (tables, writer) = lake::Lake::open(lake::Parts {
+        let (lake, writer, maintenance) = lake::Lake::open(lake::Parts {
             settings: lake::Settings { enabled: true, memory_bytes_max: settings.lake.memory_bytes_max },
             store: rooms.store.objects().object_store(),
             center: center.genesis.center(),
@@ -112,6 +116,7 @@ impl Flow {
             frames: Arc::new(Frames { store: rooms.store.clone() }),
             vehicles: Arc::new(Vehicles { registry: rooms.registry.clone() }),
             records: Arc::new(Records { registry: rooms.registry.clone(), packs: rooms.packs.clone() }),
+            terms: rooms.packs.clone(),
         })
         .await?;
         let inbox = Arc::new(Inbox::default());
@@ -133,6 +138,14 @@ impl Flow {
             metrics: rooms.metrics.clone(),
         })
         .map_err(AssembleError::Thread)?;
+        let interval = match settings.lake.maintain_interval_s {
+            0 => None,
+            seconds => Some(Duration::from_secs(seconds)),
+        };
+        let book = rooms.books.book().clone();
+        let housekeeper = Housekeeper::start(maintenance, book, world.clock.clone(), interval)
+            .map_err(AssembleError::Thread)?;
+        let tables = Tables { lake, housekeeper: Arc::new(housekeeper) };
         Ok(Self { journal, lake: Some((tables, pipeline)) })
     }
 
@@ -162,7 +175,9 @@ impl Flow {
     pub(crate) fn close(self) -> bool {
         let is_sealed = self.journal.close(true, SEAL_TIME);
         #[cfg(feature = "lake")]
-        if let Some((_, pipeline)) = self.lake {
+        if let Some((tables, pipeline)) = self.lake {
+            // First, for the pipeline enters what it waits for.
+            tables.housekeeper.finish();
             pipeline.finish();
         }
         is_sealed
@@ -375,8 +390,12 @@ impl Serving {
         });
         #[cfg(feature = "lake")]
         if let Some((tables, pipeline)) = &self.flow.lake {
-            let (tables, progress) = (tables.clone(), pipeline.progress.clone());
-            self.rooms.metrics.add_gauges(move |gauges| table_gauges(&tables, &progress, gauges));
+            let (lake, progress) = (tables.lake.clone(), pipeline.progress.clone());
+            let chores = tables.housekeeper.chores();
+            self.rooms.metrics.add_gauges(move |gauges| {
+                table_gauges(&lake, &progress, gauges)?;
+                chores_gauges(&chores, gauges)
+            });
         }
     }
 }

@@ -174,6 +174,8 @@ pub(crate) struct Witness {
 pub(crate) struct Lake {
     pub(crate) enabled: bool,
     pub(crate) memory_bytes_max: u64,
+    /// 0 for never by itself.
+    pub(crate) maintain_interval_s: u64,
 }
 
 /// `[egress]`

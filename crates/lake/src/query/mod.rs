@@ -3,6 +3,7 @@
 mod catalog;
 mod counted;
 mod frames;
+mod kept;
 mod records;
 mod table;
 mod vehicles;
@@ -31,12 +32,14 @@ use tokio::sync::{Semaphore, mpsc};
 use crate::columns::Names;
 use crate::query::catalog::{ClosedTable, Tables};
 use crate::query::frames::FramesTable;
+use crate::query::kept::Kept;
 use crate::query::records::{Declared, RecordsTable};
 use crate::query::table::LakeTable;
 use crate::query::vehicles::VehiclesTable;
 use crate::schema::Table;
 use crate::source::{FrameSource, RecordSource, VehicleSource};
 use crate::tail::Tail;
+use crate::terms::{Known, SignalClasses, TermSource};
 use crate::threads::Threads;
 use crate::{Error, QueryError};
 
@@ -48,6 +51,13 @@ pub struct Answer {
     pub schema: SchemaRef,
     /// The rows; dropping it ends the query.
     pub rows: BoxStream<'static, Result<RecordBatch, QueryError>>,
+}
+
+/// What says which rows are still shown.
+pub(crate) struct Retention {
+    pub(crate) terms: Arc<dyn TermSource>,
+    pub(crate) known: Known,
+    pub(crate) classes: Arc<SignalClasses>,
 }
 
 /// Where the tables come from that are made when they are asked for.
@@ -64,6 +74,7 @@ pub(crate) struct Queries {
     names: Arc<Names>,
     folders: [Path; 3],
     sources: Sources,
+    retention: Retention,
     records: Vec<Arc<Declared>>,
     slots: Arc<Semaphore>,
 }
@@ -89,6 +100,7 @@ impl Queries {
         names: Arc<Names>,
         folders: [Path; 3],
         sources: Sources,
+        retention: Retention,
     ) -> Result<Self, Error> {
         let [signals, positions, events] = Table::ALL.map(Table::name);
         let own = [signals, positions, events, Self::FRAMES, Self::VEHICLES];
@@ -111,7 +123,7 @@ impl Queries {
             .with_default_features()
             .build();
         let slots = Arc::new(Semaphore::new(Self::COUNT_MAX));
-        Ok(Self { base, tail, names, folders, sources, records, slots })
+        Ok(Self { base, tail, names, folders, sources, retention, records, slots })
     }
 
     /// Runs one query on the lake's threads; the answer's rows come through a short queue.
@@ -167,8 +179,11 @@ impl Queries {
     fn context(&self, allowed: &Allowed) -> Result<SessionContext, QueryError> {
         let mut tables = Tables::default();
         let views = self.tail.views();
+        let Retention { terms, known, classes } = &self.retention;
+        let cutoffs = terms.terms().cutoffs(self.tail.clock().now());
         for ((table, view), folder) in Table::ALL.into_iter().zip(views).zip(&self.folders) {
-            let make = || LakeTable::new(table, view, self.names.clone(), folder.clone());
+            let kept = Kept::new(table, cutoffs, known.clone(), classes.clone());
+            let make = || LakeTable::new(table, view, self.names.clone(), folder.clone(), kept);
             tables.add(table.name(), allowed, make);
         }
         let Sources { frames, vehicles, records } = &self.sources;
