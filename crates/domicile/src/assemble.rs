@@ -21,14 +21,16 @@ use crate::cosigning::{Cosigning, CosigningError};
 use crate::egress::Declared;
 use crate::egress::declared::DeclarationError;
 use crate::egress::gauges::egress_gauges;
+#[cfg(feature = "lake")]
+use crate::housekeeping::Housekeeper;
 use crate::ingress::connections::{Connections, Nudge};
 use crate::ingress::diary::Diary;
 use crate::ingress::gate::{self, Gate, claimed_vin, refused_certificate};
 use crate::ingress::listener::{ListenError, Listeners, Service};
 use crate::ingress::tls::{Clients, RefusedCertificates, Reload, Tls, TlsError, TlsFiles};
-#[cfg(feature = "lake")]
-use crate::live::table_gauges;
 use crate::live::{View, connection_gauges, journal_gauges, ledger_gauges};
+#[cfg(feature = "lake")]
+use crate::live::{chores_gauges, table_gauges};
 use crate::observe::Metrics;
 #[cfg(feature = "lake")]
 use crate::pipeline::{Inbox, Parts as PipelineParts, Pipeline};
@@ -37,6 +39,8 @@ use crate::postgres::Postgres;
 use crate::settings::{self, Settings};
 #[cfg(feature = "lake")]
 use crate::sources::{Frames, Records, Vehicles};
+#[cfg(feature = "lake")]
+use crate::tables::Tables;
 use crate::world::World;
 
 /// How long sessions may take to part when the program ends.
@@ -77,7 +81,7 @@ pub(crate) enum AssembleError {
 pub(crate) struct Flow {
     pub(crate) journal: Journal,
     #[cfg(feature = "lake")]
-    lake: Option<(lake::Lake, Pipeline)>,
+    lake: Option<(Tables, Pipeline)>,
 }
 
 impl Flow {
@@ -104,7 +108,7 @@ impl Flow {
     async fn open_with_lake(rooms: &Rooms, world: &World) -> Result<Self, AssembleError> {
         let center = rooms.center.clone();
         let settings = &center.settings;
-        let (tables, writer) = lake::Lake::open(lake::Parts {
+        let (lake, writer, maintenance) = lake::Lake::open(lake::Parts {
             settings: lake::Settings {
                 enabled: true,
                 memory_bytes_max: settings.lake.memory_bytes_max,
@@ -118,6 +122,7 @@ impl Flow {
             frames: Arc::new(Frames { store: rooms.store.clone() }),
             vehicles: Arc::new(Vehicles { registry: rooms.registry.clone() }),
             records: Arc::new(Records { registry: rooms.registry.clone(), packs: rooms.packs.clone() }),
+            terms: rooms.packs.clone(),
         })
         .await?;
         let inbox = Arc::new(Inbox::default());
@@ -139,14 +144,22 @@ impl Flow {
             metrics: rooms.metrics.clone(),
         })
         .map_err(AssembleError::Thread)?;
+        let interval = match settings.lake.maintain_interval_s {
+            0 => None,
+            seconds => Some(Duration::from_secs(seconds)),
+        };
+        let book = rooms.books.book().clone();
+        let housekeeper = Housekeeper::start(maintenance, book, world.clock.clone(), interval)
+            .map_err(AssembleError::Thread)?;
+        let tables = Tables { lake, housekeeper: Arc::new(housekeeper) };
         Ok(Self { journal, lake: Some((tables, pipeline)) })
     }
 
     /// Who answers SQL; `None` in a pure gateway.
     pub(crate) fn sql(&self) -> Option<Arc<dyn Sql>> {
         #[cfg(feature = "lake")]
-        if let Some(lake) = self.lake() {
-            return Some(Arc::new(lake.clone()));
+        if let Some((tables, _)) = &self.lake {
+            return Some(Arc::new(tables.clone()));
         }
         None
     }
@@ -154,7 +167,7 @@ impl Flow {
     /// The tables themselves; `None` in a pure gateway.
     #[cfg(feature = "lake")]
     fn lake(&self) -> Option<&lake::Lake> {
-        self.lake.as_ref().map(|(lake, _)| lake)
+        self.lake.as_ref().map(|(tables, _)| &tables.lake)
     }
 
     /// Waits until everything that was durable when this was called shows in queries.
@@ -174,7 +187,9 @@ impl Flow {
     pub(crate) fn close(self) -> bool {
         let is_sealed = self.journal.close(true, SEAL_TIME);
         #[cfg(feature = "lake")]
-        if let Some((_, pipeline)) = self.lake {
+        if let Some((tables, pipeline)) = self.lake {
+            // First, for the pipeline enters what it waits for.
+            tables.housekeeper.finish();
             pipeline.finish();
         }
         is_sealed
@@ -393,8 +408,12 @@ impl Serving {
         });
         #[cfg(feature = "lake")]
         if let Some((tables, pipeline)) = &self.flow.lake {
-            let (tables, progress) = (tables.clone(), pipeline.progress.clone());
-            self.rooms.metrics.add_gauges(move |gauges| table_gauges(&tables, &progress, gauges));
+            let (lake, progress) = (tables.lake.clone(), pipeline.progress.clone());
+            let chores = tables.housekeeper.chores();
+            self.rooms.metrics.add_gauges(move |gauges| {
+                table_gauges(&lake, &progress, gauges)?;
+                chores_gauges(&chores, gauges)
+            });
         }
     }
 }

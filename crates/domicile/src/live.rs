@@ -15,6 +15,8 @@ use crate::api::Live;
 use crate::api::status::{CountView, JournalView, LedgerView, LiveView, ProtocolView, StoreView};
 use crate::api::vehicles::{ConnectionView, DiaryLine};
 use crate::bookkeeping::Bookkeeper;
+#[cfg(feature = "lake")]
+use crate::housekeeping::Chores;
 use crate::ingress::connections::Nudge;
 use crate::ingress::gate::Gate;
 use crate::observe::{Gauges, Metrics};
@@ -260,6 +262,33 @@ pub(crate) fn journal_gauges(journal: &Journal, gauges: &mut Gauges<'_, '_>) -> 
     )
 }
 
+/// Adds what housekeeping did to `/metrics`.
+#[cfg(feature = "lake")]
+pub(crate) fn chores_gauges(chores: &Chores, gauges: &mut Gauges<'_, '_>) -> fmt::Result {
+    let load = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+    gauges.counter("lake_maintenance_runs", "Runs of housekeeping that ended well", load(&chores.runs))?;
+    gauges.counter(
+        "lake_maintenance_failures",
+        "Runs that failed and go on later",
+        load(&chores.failures),
+    )?;
+    gauges.gauge(
+        "lake_maintenance_failing",
+        "1 while the last run failed",
+        f64::from(u8::from(chores.is_failing.load(Ordering::Relaxed))),
+    )?;
+    gauges.gauge(
+        "lake_maintenance_last_seconds",
+        "When the last run ended well, in seconds since 1970; 0 for none since the start",
+        chores.last_run().map_or(0.0, |at| at.0 as f64 / 1e6),
+    )?;
+    gauges.counter("lake_files_compacted", "Files that left a table", load(&chores.files_compacted))?;
+    gauges.counter("lake_rows_compacted", "Rows read for it", load(&chores.rows_compacted))?;
+    gauges.counter("lake_rows_doubled", "Rows found twice", load(&chores.rows_doubled))?;
+    gauges.counter("lake_rows_expired", "Rows whose term was over", load(&chores.rows_expired))?;
+    gauges.counter("lake_objects_deleted", "Objects deleted for good", load(&chores.objects_deleted))
+}
+
 /// Adds gauges to `/metrics`.
 #[cfg(feature = "lake")]
 pub(crate) fn table_gauges(
@@ -298,6 +327,11 @@ pub(crate) fn table_gauges(
     gauges.family("table_rows", "Rows in files", &each(|table| table.rows))?;
     gauges.family("table_files", "Files", &each(|table| table.files))?;
     gauges.family("table_bytes", "Bytes in files", &each(|table| table.bytes))?;
+    gauges.family(
+        "table_files_waiting",
+        "Files that wait to be put together",
+        &each(|table| table.waiting),
+    )?;
     gauges.family("table_tail_rows", "Rows in no file yet", &each(|table| table.tail_rows))?;
     gauges.family(
         "table_duplicates",

@@ -10,6 +10,8 @@ mod center;
 mod cli;
 mod cosigning;
 mod egress;
+#[cfg(feature = "lake")]
+mod housekeeping;
 mod ingress;
 mod live;
 mod observe;
@@ -21,6 +23,8 @@ mod postgres;
 mod settings;
 #[cfg(feature = "lake")]
 mod sources;
+#[cfg(feature = "lake")]
+mod tables;
 mod world;
 
 use std::process::ExitCode;

@@ -177,3 +177,12 @@ fn value_of(value: Option<registry::FieldValue>) -> lake::RecordValue {
 fn source_error(error: store::Error) -> lake::SourceError {
     lake::SourceError(error.to_string())
 }
+
+/// The terms of the country pack in force.
+impl lake::TermSource for Packs {
+    fn terms(&self) -> lake::Terms {
+        let in_force = self.in_force();
+        let pack = &in_force.pack;
+        lake::Terms::new(pack.version().to_string(), |class| pack.retention_days(class))
+    }
+}

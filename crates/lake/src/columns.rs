@@ -10,10 +10,11 @@ use arrow::array::{
 };
 use arrow::datatypes::Int32Type;
 use arrow::error::ArrowError;
-use model::{Protocol, Quality, SignalInfo, VehicleId};
+use model::{Class, Protocol, Quality, SignalInfo, VehicleId};
 
 use crate::rows::{EventRow, FrameRow, PositionRow, Slab};
 use crate::schema::Table;
+use crate::terms::{Cutoffs, EVENT_CLASS, UNKNOWN_CLASS};
 
 /// The texts that rows name by number: signals, qualities, sources.
 pub(crate) struct Names {
@@ -110,6 +111,28 @@ impl<'a> Gather<'a> {
             }
         }
         places
+    }
+
+    /// All rows as they came, but for those whose term is over.
+    pub(crate) fn kept(&self, cutoffs: &Cutoffs) -> Vec<Place> {
+        let mut places = self.arrival_order();
+        let latest = cutoffs.latest(self.table);
+        let is_young = |frame: &FrameRow| frame.received_at.0 >= latest;
+        if !self.slabs.iter().flat_map(|slab| &slab.frames).all(is_young) {
+            places.retain(|place| cutoffs.keeps(self.class(*place), self.frame(*place).received_at.0));
+        }
+        places
+    }
+
+    fn class(&self, place: Place) -> Class {
+        match self.table {
+            Table::Signals => {
+                let signal = usize::from(self.slab(place).signals.signal[place.row as usize]);
+                self.names.infos.get(signal).map_or(UNKNOWN_CLASS, |info| info.class)
+            }
+            Table::Positions => Class::Location,
+            Table::Events => EVENT_CLASS,
+        }
     }
 
     /// All rows by vehicle, then signal, then as they came, which is nearly always by time. A file is as

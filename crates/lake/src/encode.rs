@@ -23,7 +23,7 @@ use crate::schema::{Kind, Table};
 pub(crate) const GROUP_ROWS_MAX: usize = 1 << 20;
 
 /// Rows of one Arrow batch handed to the Parquet writer.
-const BATCH_ROWS: usize = 1 << 16;
+pub(crate) const BATCH_ROWS: usize = 1 << 16;
 
 /// zstd's level: 9 is a third slower for 3 % fewer bytes, 1 gives 3 % more.
 const ZSTD_LEVEL: i32 = 3;
@@ -82,13 +82,17 @@ impl FileEncoder {
         Ok(Some((bytes.into(), self.statistics)))
     }
 
+    /// Adds rows that are in order already.
+    pub(crate) fn push_batch(&mut self, batch: &RecordBatch) -> Result<(), ParquetError> {
+        self.count(batch);
+        self.writer.write(batch)
+    }
+
     fn push_group(&mut self, slabs: &[Arc<Slab>]) -> Result<(), ParquetError> {
         let names = self.names.clone();
         let gather = Gather::new(&names, self.table, slabs);
         for places in gather.file_order().chunks(BATCH_ROWS) {
-            let batch = gather.batch(places)?;
-            self.count(&batch);
-            self.writer.write(&batch)?;
+            self.push_batch(&gather.batch(places)?)?;
         }
         self.writer.flush()
     }

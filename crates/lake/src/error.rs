@@ -21,6 +21,22 @@ pub enum Error {
         /// What is wrong with it.
         why: String,
     },
+    /// A data file is not what its table holds.
+    #[error("table {table}: file {file} can't be read ({why}); restore it from a mirror")]
+    DamagedFile {
+        /// Which table.
+        table: &'static str,
+        /// The file's name in the table's folder.
+        file: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// Maintenance did not get its turn: new rows are being committed, and the store does not take them.
+    #[error("table {table}: its writer has not finished a commit; maintenance goes on with the next run")]
+    Busy {
+        /// Which table.
+        table: &'static str,
+    },
     /// The table was made by a newer program.
     #[error("table {table} needs Delta reader {reader} and writer {writer}; this program speaks 1 and 2")]
     TooNew {

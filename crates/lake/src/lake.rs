@@ -2,20 +2,24 @@
 
 use std::sync::Arc;
 
-use model::{CenterName, Clock, GatewayName, SignalInfo};
+use model::{CenterName, Class, Clock, GatewayName, SignalInfo, UtcMicros};
 use object_store::ObjectStore;
 use object_store::path::Path;
+use parking_lot::Mutex;
 
 use crate::columns::Names;
-use crate::delta::DeltaTable;
-use crate::query::{Allowed, Answer, Queries, Sources};
+use crate::delta::{DeltaTable, Snapshot};
+use crate::maintenance::{NAME_START, waiting};
+use crate::query::{Allowed, Answer, Queries, Retention, Sources};
 use crate::recall::recall;
 use crate::schema::Table;
 use crate::seen::Seen;
 use crate::source::{FrameSource, RecordSource, VehicleSource};
 use crate::tail::Tail;
+use crate::terms::{Known, SignalClasses, TermSource, received};
 use crate::threads::Threads;
-use crate::{Error, LakeWriter, Permit, PostgresSession, QueryError, Settings};
+use crate::writer::held_by;
+use crate::{Error, LakeWriter, Maintenance, Permit, PostgresSession, QueryError, Settings};
 
 /// What a lake is made of.
 pub struct Parts {
@@ -37,6 +41,8 @@ pub struct Parts {
     pub vehicles: Arc<dyn VehicleSource>,
     /// The tables of records, whatever it declares.
     pub records: Arc<dyn RecordSource>,
+    /// For how long rows are kept.
+    pub terms: Arc<dyn TermSource>,
 }
 
 /// Answers queries; cheap to clone and to share between threads.
@@ -45,6 +51,7 @@ pub struct Lake {
     queries: Arc<Queries>,
     tail: Arc<Tail>,
     threads: Arc<Threads>,
+    terms: Arc<dyn TermSource>,
 }
 
 /// How a table stands.
@@ -64,20 +71,43 @@ pub struct TableStatus {
     pub tail_rows: u64,
     /// Rows dropped since the start because they had been seen.
     pub duplicates: u64,
+    /// Files that wait to be put together.
+    pub waiting: u64,
+    /// The first instant of receipt of a row in a file.
+    pub oldest: Option<UtcMicros>,
+    /// When files were last put together or expired rows taken out of one, as far as a file of it is left.
+    pub sorted_at: Option<UtcMicros>,
+    /// For how long its rows are kept.
+    pub terms: Vec<TermStatus>,
+    /// The country pack that says so.
+    pub pack: String,
+}
+
+/// For how long rows of a class are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TermStatus {
+    /// The class.
+    pub class: Class,
+    /// Days after their receipt.
+    pub days: u32,
 }
 
 impl Lake {
     /// Opens the tables, makes those that do not exist, and learns from the newest files what was seen
     /// lately.
-    pub async fn open(parts: Parts) -> Result<(Self, LakeWriter), Error> {
+    pub async fn open(parts: Parts) -> Result<(Self, LakeWriter, Maintenance), Error> {
         let threads = Arc::new(Threads::start()?);
         // On the lake's threads: decoding Parquet at the start should not hold up others.
         let opened = threads.handle().spawn(Self::open_here(parts, threads.clone()));
         opened.await.map_err(|error| Error::Threads(error.to_string()))?
     }
 
-    async fn open_here(parts: Parts, threads: Arc<Threads>) -> Result<(Self, LakeWriter), Error> {
-        let Parts { settings, store, center, gateway, signals, clock, frames, vehicles, records } = parts;
+    async fn open_here(
+        parts: Parts,
+        threads: Arc<Threads>,
+    ) -> Result<(Self, LakeWriter, Maintenance), Error> {
+        let Parts { settings, store, center, gateway, signals, clock, frames, vehicles, records, terms } =
+            parts;
         let folder = |table: Table| Path::from_iter([center.as_str(), "lake", table.name()]);
         let folders = Table::ALL.map(folder);
         let [signals_folder, positions_folder, events_folder] = folders.clone();
@@ -95,26 +125,48 @@ impl Lake {
         }
         let names = Arc::new(Names::new(signals));
         let snapshots = tables.each_ref().map(|table| table.snapshot().clone());
-        let tail = Arc::new(Tail::new(snapshots, clock));
+        let tail = Arc::new(Tail::new(snapshots, clock.clone()));
+        let known = Known::default();
+        let classes = Arc::new(SignalClasses::new(signals));
+        let retention = Retention { terms: terms.clone(), known: known.clone(), classes: classes.clone() };
         let queries = Queries::new(
-            store,
+            store.clone(),
             &settings,
             tail.clone(),
             names.clone(),
-            folders,
+            folders.clone(),
             Sources { frames, vehicles, records },
+            retention,
         )?;
+        let app_id = format!("{center}/{gateway}");
+        let held = tables.each_ref().map(|table| held_by(table, &app_id));
+        let tables = Arc::new(tables.map(Mutex::new));
+        let maintenance = Maintenance {
+            store,
+            clock,
+            terms: terms.clone(),
+            classes,
+            names: names.clone(),
+            known,
+            tail: tail.clone(),
+            tables: tables.clone(),
+            folders,
+            threads: threads.clone(),
+            // What an earlier run took out may still stand in the log.
+            has_expired: [true; 3],
+        };
         let writer = LakeWriter {
             tail: tail.clone(),
             tables,
+            held,
             seen,
             names,
             threads: threads.clone(),
-            app_id: format!("{center}/{gateway}"),
+            app_id,
             gateway: gateway.to_string(),
             tail_bytes_max: settings.tail_bytes_max(),
         };
-        Ok((Self { queries: Arc::new(queries), tail, threads }, writer))
+        Ok((Self { queries: Arc::new(queries), tail, threads, terms }, writer, maintenance))
     }
 
     /// Answers one SQL query over `signals`, `positions`, `events`, `frames`, `vehicles` and the tables of
@@ -136,6 +188,7 @@ impl Lake {
 
     /// How the three tables stand.
     pub fn status(&self) -> Vec<TableStatus> {
+        let (terms, now) = (self.terms.terms(), self.tail.clock().now());
         let state = self.tail.state.lock();
         let stand = |table: Table| {
             let snapshot = &state.snapshots[table.index()];
@@ -148,8 +201,23 @@ impl Lake {
                 bytes: snapshot.bytes(),
                 tail_rows: (tail + state.open.rows_of(table)) as u64,
                 duplicates: state.duplicates[table.index()],
+                waiting: waiting(snapshot, now),
+                oldest: snapshot.files.iter().filter_map(|file| Some(UtcMicros(received(file)?.0))).min(),
+                sorted_at: sorted_at(snapshot),
+                terms: terms
+                    .of_table(table)
+                    .into_iter()
+                    .map(|(class, days)| TermStatus { class, days })
+                    .collect(),
+                pack: terms.pack.clone(),
             }
         };
         Table::ALL.map(stand).to_vec()
     }
+}
+
+/// When maintenance wrote its newest file.
+fn sorted_at(snapshot: &Snapshot) -> Option<UtcMicros> {
+    let sorted = snapshot.files.iter().filter(|file| file.add.path.starts_with(NAME_START));
+    sorted.map(|file| UtcMicros::from_millis(file.add.modification_time)).max()
 }

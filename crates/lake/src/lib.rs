@@ -8,13 +8,14 @@
 //!
 //! Not here: the vehicles' bytes (the pipeline decodes and hands over readings), object names outside
 //! `<center>/lake/`, sockets. Start at [`Lake::open`]: it gives the [`Lake`], which answers queries, and the
-//! one [`LakeWriter`], which takes rows.
+//! one [`LakeWriter`], which takes rows, and the one [`Maintenance`], which compacts and expires them.
 
 mod columns;
 mod delta;
 mod encode;
 mod error;
 mod lake;
+mod maintenance;
 mod postgres;
 mod query;
 mod recall;
@@ -24,12 +25,15 @@ mod seen;
 mod settings;
 mod source;
 mod tail;
+mod terms;
 mod threads;
 mod writer;
 
 pub use delta::Changes;
 pub use error::{Error, QueryError};
-pub use lake::{Lake, Parts, TableStatus};
+pub use lake::{Lake, Parts, TableStatus, TermStatus};
+pub use maintenance::{Books, Done, Maintenance, Step, Urgency, Work};
+pub use object_store::path::Path as ObjectPath;
 pub use postgres::{Permit, PostgresSession};
 pub use query::{Allowed, Answer};
 pub use settings::Settings;
@@ -37,4 +41,5 @@ pub use source::{
     FrameBatch, FrameSource, NoRecords, RecordColumn, RecordKind, RecordSource, RecordTable, RecordValue,
     SourceError, StoredFrame, VehicleRow, VehicleSource,
 };
+pub use terms::{TermSource, Terms};
 pub use writer::{BatchRange, BatchSink, Commit, FrameSink, LakeWriter};

@@ -14,6 +14,7 @@ use crate::Error;
 use crate::delta::{DataFile, DeltaTable};
 use crate::schema::Table;
 use crate::seen::{Digest, Key, Seen};
+use crate::terms::received;
 
 /// Files read at most: half an hour of batches, or so. A start should take seconds.
 const FILES_MAX: usize = 200;
@@ -31,11 +32,11 @@ pub(crate) async fn recall(
 ) -> Result<(), Error> {
     let limit = ROWS_MAX.min(seen.rows_max() as u64 / 2);
     let mut rows = 0;
-    let newest: Vec<_> = delta
-        .snapshot()
-        .files
-        .iter()
-        .rev()
+    // By receipt, not by their place in the log: a file that maintenance wrote lately holds older rows.
+    let mut newest: Vec<_> = delta.snapshot().files.iter().collect();
+    newest.sort_by_key(|file| std::cmp::Reverse(received(file).map(|(_, last)| last)));
+    let newest: Vec<_> = newest
+        .into_iter()
         .take(FILES_MAX)
         .take_while(|file| {
             rows += rows_of(file);

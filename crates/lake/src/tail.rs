@@ -71,6 +71,22 @@ impl Tail {
         Self { state: Mutex::new(state), clock }
     }
 
+    /// Shows a table's newer snapshot; `false`, and nothing is changed, where it holds a batch whose rows are still shown from here.
+    pub(crate) fn show(&self, table: Table, snapshot: &Arc<Snapshot>) -> bool {
+        let mut state = self.state.lock();
+        let shown = &mut state.snapshots[table.index()];
+        if shown.transactions != snapshot.transactions {
+            return false;
+        }
+        *shown = snapshot.clone();
+        true
+    }
+
+    /// The clock that queries and terms run by.
+    pub(crate) fn clock(&self) -> &dyn Clock {
+        self.clock.as_ref()
+    }
+
     /// The view of all three tables at one instant.
     pub(crate) fn views(&self) -> [View; 3] {
         let mut state = self.state.lock();

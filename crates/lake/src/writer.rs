@@ -7,11 +7,11 @@
 use std::sync::Arc;
 
 use model::{Event, Position, Protocol, Reading, ReadingSink, Sequence, UtcMicros, VehicleId};
-use parking_lot::MutexGuard;
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::Error;
 use crate::columns::Names;
-use crate::delta::{Changes, DeltaTable, FileStatistics, NewFile};
+use crate::delta::{Changes, DeltaTable, FileStatistics, NewFile, Snapshot};
 use crate::encode::{FileEncoder, GROUP_ROWS_MAX};
 use crate::rows::{FrameRow, Slab, settled, settled_position};
 use crate::schema::Table;
@@ -50,7 +50,10 @@ pub enum Commit {
 /// runtime.
 pub struct LakeWriter {
     pub(crate) tail: Arc<Tail>,
-    pub(crate) tables: [DeltaTable; 3],
+    /// Shared with maintenance: who commits holds a table's lock from the commit until queries see it.
+    pub(crate) tables: Arc<[Mutex<DeltaTable>; 3]>,
+    /// What each table holds of this gateway's frames.
+    pub(crate) held: [Option<Sequence>; 3],
     pub(crate) seen: [Seen; 3],
     pub(crate) names: Arc<Names>,
     pub(crate) threads: Arc<Threads>,
@@ -64,20 +67,20 @@ pub struct LakeWriter {
 impl LakeWriter {
     /// The highest sequence whose rows all three tables hold in files; frames up to it need not be replayed.
     pub fn covered(&self) -> Option<Sequence> {
-        Table::ALL.map(|table| self.held(table)).into_iter().min().flatten()
+        self.held.into_iter().min().flatten()
     }
 
     /// The newest version of each table; they count up from 0 without a gap. After a step that failed they may
     /// be as of before it, until the step is repeated.
     pub fn versions(&self) -> [(&'static str, i64); 3] {
-        Table::ALL.map(|table| (table.name(), self.tables[table.index()].snapshot().version))
+        Table::ALL.map(|table| (table.name(), self.tables[table.index()].lock().snapshot().version))
     }
 
     /// What a version of a table changed, read from its commit in the store. Version 0 is the table's creation,
     /// which adds no file. A commit that is gone or says too little is [`Error::Damaged`].
     pub fn changes(&self, table: &str, version: i64) -> Result<Changes, Error> {
         match Table::ALL.into_iter().find(|known| known.name() == table) {
-            Some(known) => self.threads.block_on(self.tables[known.index()].changes(version)),
+            Some(known) => self.threads.block_on(self.tables[known.index()].lock().changes(version)),
             None => Err(Error::NoVersion { table: table.to_owned(), version }),
         }
     }
@@ -157,13 +160,12 @@ impl LakeWriter {
         };
         let (mut rows, mut bytes) = (0, 0);
         for table in Table::ALL {
-            if self.held(table) < Some(batch.last) {
+            if self.held[table.index()] < Some(batch.last) {
                 let file = self.encode(table, &slabs)?;
                 let written = self.commit_table(table, batch, file)?;
                 rows += written.0;
                 bytes += written.1;
             }
-            self.move_to_file(table, batch);
         }
         self.close(batch);
         Ok(Commit::Done { rows, bytes })
@@ -203,14 +205,8 @@ impl LakeWriter {
         }
     }
 
-    /// What a table holds of this gateway's frames.
-    fn held(&self, table: Table) -> Option<Sequence> {
-        let version = self.tables[table.index()].transaction(&self.app_id)?;
-        u64::try_from(version).ok().map(Sequence)
-    }
-
     fn holds(&self, sequence: Sequence) -> [bool; 3] {
-        Table::ALL.map(|table| self.held(table) >= Some(sequence))
+        self.held.map(|held| held >= Some(sequence))
     }
 
     /// The oldest frame of the tail that belongs to an older batch.
@@ -223,8 +219,10 @@ impl LakeWriter {
     }
 
     fn settle_tables(&mut self) -> Result<(), Error> {
-        for table in &mut self.tables {
+        for (table, held) in self.tables.iter().zip(&mut self.held) {
+            let mut table = table.lock();
             self.threads.block_on(table.settle())?;
+            *held = held_by(&table, &self.app_id);
         }
         Ok(())
     }
@@ -237,7 +235,8 @@ impl LakeWriter {
         encoded.map_err(|source| Error::Encode { table: table.name(), source })
     }
 
-    /// Writes and commits a table's file of a batch; gives rows and bytes written.
+    /// Writes and commits a table's file of a batch, and lets queries take its rows from there; gives rows and bytes written. The
+    /// table stays locked meanwhile: nobody else may show a snapshot with the file while the tail shows its rows.
     fn commit_table(
         &mut self,
         table: Table,
@@ -249,14 +248,16 @@ impl LakeWriter {
         let name = format!("{}-{:020}.parquet", self.gateway, batch.last.0);
         let file = file.map(|(bytes, statistics)| NewFile { name, bytes, statistics });
         let version = i64::try_from(batch.last.0).unwrap_or(i64::MAX);
-        let commit = self.tables[table.index()].commit(&self.app_id, version, file);
-        let committed = self.threads.block_on(commit)?;
+        let tables = self.tables.clone();
+        let mut delta = tables[table.index()].lock();
+        let committed = self.threads.block_on(delta.commit(&self.app_id, version, file))?;
+        self.held[table.index()] = held_by(&delta, &self.app_id);
+        self.move_to_file(table, batch, delta.snapshot().clone());
         Ok(if committed { written } else { (0, 0) })
     }
 
     /// Lets queries take a table's rows of a batch from its file from now on.
-    fn move_to_file(&mut self, table: Table, batch: BatchRange) {
-        let snapshot = self.tables[table.index()].snapshot().clone();
+    fn move_to_file(&mut self, table: Table, batch: BatchRange, snapshot: Arc<Snapshot>) {
         let mut state = self.tail.state.lock();
         state.swap(table, snapshot, batch);
         for chunk in state.chunks.iter().filter(|chunk| chunk.overlaps(batch)) {
@@ -272,11 +273,19 @@ impl LakeWriter {
 
     /// Forgets the tail's rows of a batch that all tables hold.
     fn close(&mut self, batch: BatchRange) {
+        let tables = self.tables.clone();
         for table in Table::ALL {
-            self.move_to_file(table, batch);
+            let delta = tables[table.index()].lock();
+            self.move_to_file(table, batch, delta.snapshot().clone());
         }
         self.tail.state.lock().remove(batch);
     }
+}
+
+/// What a table holds of a gateway's frames.
+pub(crate) fn held_by(table: &DeltaTable, app_id: &str) -> Option<Sequence> {
+    let version = table.transaction(app_id)?;
+    u64::try_from(version).ok().map(Sequence)
 }
 
 type EncodedFile = (bytes::Bytes, FileStatistics);
@@ -420,7 +429,7 @@ impl BatchSink<'_> {
         let already = self.writer.covered() >= Some(self.batch.last);
         let (mut rows, mut bytes) = (0, 0);
         for table in Table::ALL {
-            if self.writer.held(table) < Some(self.batch.last) {
+            if self.writer.held[table.index()] < Some(self.batch.last) {
                 let file = self.files[table.index()].clone();
                 let written = self.writer.commit_table(table, self.batch, file)?;
                 rows += written.0;
@@ -429,7 +438,6 @@ impl BatchSink<'_> {
             // From here on the table's rows are in a file, whatever becomes of the next table.
             self.taken.retain(|taken| taken.table != table);
             self.writer.seen[table.index()].settle_layer(self.layers[table.index()]);
-            self.writer.move_to_file(table, self.batch);
         }
         self.writer.close(self.batch);
         let mut state = self.writer.tail.state.lock();

@@ -4,6 +4,7 @@
 //! calls it in process), so that both ways give the same answers. Errors are RFC 9457 problems ([`Problem`]).
 
 pub(crate) mod access;
+pub(crate) mod lake;
 mod log;
 mod office;
 mod packs;
@@ -27,6 +28,7 @@ use policy::Action;
 use access::{Guard, guard, guard_metrics};
 
 pub(crate) use access::Caller;
+pub(crate) use lake::{DoneView, LakeView, TableFilesView};
 pub(crate) use office::{Live, Office, OfficeError, Rooms};
 pub(crate) use packs::{NewPack, PackView};
 pub(crate) use platforms::{NewPlatform, PlatformView};
@@ -60,7 +62,7 @@ fn router(office: Arc<Office>) -> Router {
 }
 
 /// What needs permission, by the action that is asked of the policies.
-fn guarded_routes() -> [(Action, Router<Arc<Office>>); 12] {
+fn guarded_routes() -> [(Action, Router<Arc<Office>>); 14] {
     let route = |path, methods| Router::new().route(path, methods);
     [
         (
@@ -93,6 +95,8 @@ fn guarded_routes() -> [(Action, Router<Arc<Office>>); 12] {
             route("/api/records/{kind}", post(records::import).layer(vehicles::import_limit())),
         ),
         (Action::Query, route("/api/query", post(query::query))),
+        (Action::LakeRead, route("/api/lake", get(lake::status))),
+        (Action::LakeWrite, route("/api/lake/{chore}", post(lake::run))),
         (Action::PolicyRead, route("/api/policy", get(packs::show))),
         (Action::PolicyWrite, route("/api/policy", post(packs::apply))),
         (Action::LedgerRead, route("/ledger/tile/entries/{*name}", get(log::bundle))),

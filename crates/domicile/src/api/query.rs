@@ -17,6 +17,7 @@ use futures::{StreamExt, TryStreamExt};
 use policy::{Action, Resource};
 use serde::{Deserialize, Serialize};
 
+use super::lake::{Chore, DoneView, LakeView};
 use super::rows::{RowFormat, RowWriter, Unsent};
 use super::status::TableView;
 use super::{Caller, Office, Problem};
@@ -28,6 +29,12 @@ pub(crate) trait Sql: Send + Sync {
 
     /// How the tables are.
     fn tables(&self) -> Vec<TableView>;
+
+    /// How their files are.
+    fn lake(&self) -> LakeView;
+
+    /// Keeps house. `None` where that is under way.
+    fn keep(&self, chore: Chore) -> Result<Option<DoneView>, Problem>;
 }
 
 /// An answer's rows as they come.
@@ -159,41 +166,5 @@ impl Office {
                 "this center is a pure gateway: it has no tables (setting lake.enabled, or a program built without the lake)",
             )),
         }
-    }
-}
-
-#[cfg(feature = "lake")]
-impl Sql for lake::Lake {
-    fn query(&self, sql: String, allowed: Option<BTreeSet<String>>) -> BoxFuture<'_, Result<Rows, Problem>> {
-        Box::pin(async move {
-            let allowed = lake::Allowed { tables: allowed };
-            let answer = lake::Lake::query_as(self, &sql, &allowed).await.map_err(query_problem)?;
-            Ok(Rows {
-                schema: answer.schema,
-                tables: answer.tables,
-                batches: answer.rows.map_err(query_problem).boxed(),
-            })
-        })
-    }
-
-    fn tables(&self) -> Vec<TableView> {
-        let view = |table: lake::TableStatus| TableView {
-            table: table.table.to_owned(),
-            rows: table.rows,
-            files: table.files,
-            bytes: table.bytes,
-            tail_rows: table.tail_rows,
-            duplicates: table.duplicates,
-        };
-        self.status().into_iter().map(view).collect()
-    }
-}
-
-#[cfg(feature = "lake")]
-fn query_problem(error: lake::QueryError) -> Problem {
-    match error {
-        lake::QueryError::Refused(_) => Problem::refused(error),
-        lake::QueryError::TooLarge(_) | lake::QueryError::Failed(_) => Problem::unavailable(error),
-        _ => Problem::invalid(error),
     }
 }

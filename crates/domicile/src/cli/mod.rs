@@ -14,6 +14,7 @@ mod doctor;
 mod egress;
 mod harness;
 mod init;
+mod lake;
 mod ledger;
 mod platform;
 mod policy;
@@ -54,6 +55,7 @@ enum Command {
     Platform(platform::Platforms),
     Token(token::Tokens),
     Query(query::Query),
+    Lake(lake::Lakes),
     Records(records::Records),
     Policy(policy::Policies),
     Ledger(ledger::Ledgers),
@@ -136,6 +138,7 @@ fn run(command: Command, world: &World) -> anyhow::Result<()> {
         Command::Platform(platforms) => platforms.run(world),
         Command::Token(tokens) => tokens.run(world),
         Command::Query(query) => query.run(world),
+        Command::Lake(lakes) => lakes.run(world),
         Command::Records(records) => records.run(world),
         Command::Policy(policies) => policies.run(world),
         Command::Ledger(ledgers) => ledgers.run(world),

@@ -175,6 +175,8 @@ pub(crate) struct Lake {
     pub(crate) enabled: bool,
     pub(crate) memory_bytes_max: u64,
     pub(crate) query_seconds_max: u64,
+    /// 0 for never by itself.
+    pub(crate) maintain_interval_s: u64,
 }
 
 /// `[egress]`

@@ -131,6 +131,12 @@ pub(super) const SETTINGS: &[Setting] = &[
     setting("lake", "memory_bytes_max", "1073741824", "What queries and the rows not yet written may use."),
     setting("lake", "query_seconds_max", "300", "A query that takes longer is ended."),
     setting(
+        "lake",
+        "maintain_interval_s",
+        "600",
+        "How often small files are put together and rows whose term is over destroyed; 0: never by itself.",
+    ),
+    setting(
         "egress",
         "allow",
         "[]",

@@ -106,5 +106,6 @@ pub(crate) struct Add {
 pub(crate) struct Remove {
     pub(crate) path: String,
     pub(crate) deletion_timestamp: Option<i64>,
+    /// Whether rows went with it. `false` where other files hold them now.
     pub(crate) data_change: bool,
 }

@@ -16,7 +16,7 @@ use parquet::file::properties::WriterProperties;
 use serde_json::json;
 
 use crate::Error;
-use crate::delta::action::{Action, Transaction};
+use crate::delta::action::{Action, Remove, Transaction};
 use crate::delta::log::{LogNames, Snapshot};
 
 /// Writes the checkpoint of a snapshot, then the pointer to it.
@@ -57,6 +57,14 @@ fn actions_of(snapshot: &Snapshot) -> Vec<Action> {
     actions.extend(
         snapshot.files.iter().map(|file| Action { add: Some(file.add.clone()), ..Action::default() }),
     );
+    actions.extend(snapshot.removed.iter().map(|(path, tombstone)| Action {
+        remove: Some(Remove {
+            path: path.clone(),
+            deletion_timestamp: Some(tombstone.deleted_at),
+            data_change: tombstone.data_change,
+        }),
+        ..Action::default()
+    }));
     actions
 }
 
@@ -128,6 +136,10 @@ fn schema() -> SchemaRef {
                 Field::new("dataChange", DataType::Boolean, true),
                 text("stats"),
             ],
+        ),
+        group(
+            "remove",
+            vec![text("path"), long("deletionTimestamp"), Field::new("dataChange", DataType::Boolean, true)],
         ),
     ]))
 }

@@ -20,6 +20,17 @@ pub(crate) struct DataFile {
     pub(crate) statistics: Option<FileStatistics>,
 }
 
+/// A data file that left the table, while its object may still lie there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Tombstone {
+    /// When it left, in milliseconds.
+    pub(crate) deleted_at: i64,
+    /// Whether rows went with it, so that nothing stands for it.
+    pub(crate) data_change: bool,
+    /// The version that removed it, or, read from a checkpoint, a later one.
+    pub(crate) version: i64,
+}
+
 /// A table as of one version of its log. Immutable; a commit makes a new one that shares the files.
 #[derive(Debug, Clone)]
 pub(crate) struct Snapshot {
@@ -30,8 +41,8 @@ pub(crate) struct Snapshot {
     /// In the order in which they were added.
     pub(crate) files: Vec<Arc<DataFile>>,
     pub(crate) transactions: BTreeMap<String, i64>,
-    /// Removed files, which a checkpoint must name for a while; their names are never given again.
-    removed: Arc<BTreeSet<String>>,
+    /// Removed files whose objects may still lie there: a checkpoint names them too.
+    pub(crate) removed: Arc<BTreeMap<String, Tombstone>>,
 }
 
 impl Snapshot {
@@ -54,20 +65,28 @@ impl Snapshot {
         self.files.iter().map(|file| u64::try_from(file.add.size).unwrap_or(0)).sum()
     }
 
-    /// Whether a checkpoint of this program would be complete: it writes no tombstones.
-    pub(crate) fn is_append_only(&self) -> bool {
-        self.removed.is_empty()
+    /// Whether both name the same files, live and removed, and the same progress of applications.
+    pub(crate) fn says_the_same(&self, other: &Self) -> bool {
+        let paths = |snapshot: &Self| -> BTreeSet<String> {
+            snapshot.files.iter().map(|file| file.add.path.clone()).collect()
+        };
+        self.version == other.version
+            && self.metadata == other.metadata
+            && self.transactions == other.transactions
+            && paths(self) == paths(other)
+            && self.removed.keys().eq(other.removed.keys())
     }
 
     /// Whether a commit up to this version names the data file, be it still the table's or not.
     pub(crate) fn names(&self, file: &str) -> bool {
         // What is asked for is most likely among the newest.
-        self.files.iter().rev().any(|known| known.add.path == file) || self.removed.contains(file)
+        self.files.iter().rev().any(|known| known.add.path == file) || self.removed.contains_key(file)
     }
 
     /// The next version, made by these actions.
     pub(crate) fn apply(&mut self, version: i64, actions: impl IntoIterator<Item = Action>) {
         self.version = version;
+        let mut gone = BTreeSet::new();
         for action in actions {
             if let Some(protocol) = action.protocol {
                 self.protocol = Some(protocol);
@@ -79,9 +98,17 @@ impl Snapshot {
                 let statistics = add.stats.as_deref().and_then(FileStatistics::from_json);
                 self.files.push(Arc::new(DataFile { add, statistics }));
             } else if let Some(remove) = action.remove {
-                self.files.retain(|file| file.add.path != remove.path);
-                Arc::make_mut(&mut self.removed).insert(remove.path);
+                let tombstone = Tombstone {
+                    deleted_at: remove.deletion_timestamp.unwrap_or(0),
+                    data_change: remove.data_change,
+                    version,
+                };
+                gone.insert(remove.path.clone());
+                Arc::make_mut(&mut self.removed).insert(remove.path, tombstone);
             }
+        }
+        if !gone.is_empty() {
+            self.files.retain(|file| !gone.contains(&file.add.path));
         }
     }
 }
@@ -95,6 +122,21 @@ pub(crate) struct LogNames {
 impl LogNames {
     pub(crate) fn new(table: &Path) -> Self {
         Self { folder: table.clone().join("_delta_log") }
+    }
+
+    /// The folder itself.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The version of a commit's name; `None` for any other object.
+    pub(crate) fn version_of_commit(&self, object: &Path) -> Option<i64> {
+        object.filename()?.strip_suffix(".json").and_then(version_of)
+    }
+
+    /// The version of a checkpoint's name; `None` for any other object.
+    pub(crate) fn version_of_checkpoint(&self, object: &Path) -> Option<i64> {
+        object.filename()?.strip_suffix(".checkpoint.parquet").and_then(version_of)
     }
 
     pub(crate) fn commit(&self, version: i64) -> Path {
@@ -120,10 +162,9 @@ pub(crate) async fn read(
     let mut commits = Vec::new();
     let mut checkpoints = Vec::new();
     for object in &listed {
-        let name = object.location.filename().unwrap_or_default();
-        if let Some(version) = name.strip_suffix(".checkpoint.parquet").and_then(version_of) {
+        if let Some(version) = names.version_of_checkpoint(&object.location) {
             checkpoints.push(version);
-        } else if let Some(version) = name.strip_suffix(".json").and_then(version_of) {
+        } else if let Some(version) = names.version_of_commit(&object.location) {
             commits.push(version);
         }
     }

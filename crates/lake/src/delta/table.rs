@@ -27,14 +27,14 @@ pub(crate) struct NewFile {
 
 /// A Delta table with its newest snapshot.
 pub(crate) struct DeltaTable {
-    table: Table,
-    store: Arc<dyn ObjectStore>,
-    clock: Arc<dyn Clock>,
+    pub(super) table: Table,
+    pub(super) store: Arc<dyn ObjectStore>,
+    pub(super) clock: Arc<dyn Clock>,
     folder: Path,
-    names: LogNames,
-    snapshot: Arc<Snapshot>,
+    pub(super) names: LogNames,
+    pub(super) snapshot: Arc<Snapshot>,
     /// A step failed with an unknown outcome: the log is read again before the next one.
-    unsure: bool,
+    pub(super) unsure: bool,
 }
 
 impl DeltaTable {
@@ -183,7 +183,7 @@ impl DeltaTable {
     }
 
     /// Creates the next version; `false` where somebody else did.
-    async fn try_append(&mut self, actions: &[Action]) -> Result<bool, Error> {
+    pub(super) async fn try_append(&mut self, actions: &[Action]) -> Result<bool, Error> {
         let version = self.snapshot.version + 1;
         let mut text = String::new();
         for action in actions {
@@ -221,12 +221,9 @@ impl DeltaTable {
     }
 
     /// The commit is done whether or not its checkpoint is; a failure is logged and made good by a later one.
-    async fn checkpoint_when_due(&self) {
+    pub(super) async fn checkpoint_when_due(&self) {
         let snapshot = &self.snapshot;
-        if snapshot.version == 0
-            || snapshot.version % Self::CHECKPOINT_INTERVAL != 0
-            || !snapshot.is_append_only()
-        {
+        if snapshot.version == 0 || snapshot.version % Self::CHECKPOINT_INTERVAL != 0 {
             return;
         }
         let written = checkpoint::write(self.store.as_ref(), &self.names, snapshot, self.table.name()).await;
@@ -282,7 +279,7 @@ impl DeltaTable {
         format!("{:08x}-{:04x}-8000-8000-{number:012x}", (time >> 16) as u32, time & 0xffff)
     }
 
-    fn commit_info(&self, now: UtcMicros, operation: &str) -> Action {
+    pub(super) fn commit_info(&self, now: UtcMicros, operation: &str) -> Action {
         let operation_parameters = match operation {
             "WRITE" => [("mode".to_owned(), Value::from("Append"))].into(),
             _ => BTreeMap::new(),
@@ -300,7 +297,7 @@ impl DeltaTable {
     }
 }
 
-fn millis(instant: UtcMicros) -> i64 {
+pub(super) fn millis(instant: UtcMicros) -> i64 {
     instant.0.div_euclid(1_000)
 }
 

@@ -124,7 +124,7 @@ fn removed_files_leave_the_snapshot() {
     let table = open(&store).expect("a table");
     let files: Vec<_> = table.snapshot().files.iter().map(|file| file.add.path.as_str()).collect();
     assert_eq!(files, ["b"]);
-    assert!(!table.snapshot().is_append_only());
+    assert!(table.snapshot().removed["a"].data_change);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod catalog;
 mod counted;
 mod frames;
+mod kept;
 mod records;
 mod table;
 mod vehicles;
@@ -39,6 +40,7 @@ use crate::columns::Names;
 use crate::postgres::PostgresBase;
 use crate::query::catalog::ClosedTable;
 use crate::query::frames::FramesTable;
+use crate::query::kept::Kept;
 use crate::query::records::{Declared, RecordsTable};
 use crate::query::table::LakeTable;
 use crate::query::vehicles::VehiclesTable;
@@ -46,6 +48,7 @@ use crate::query::yielding::YieldAboveJoins;
 use crate::schema::Table;
 use crate::source::{FrameSource, RecordSource, VehicleSource};
 use crate::tail::Tail;
+use crate::terms::{Known, SignalClasses, TermSource};
 use crate::threads::Threads;
 use crate::{Error, QueryError, Settings};
 
@@ -62,6 +65,13 @@ pub struct Answer {
     pub rows: BoxStream<'static, Result<RecordBatch, QueryError>>,
 }
 
+/// What says which rows are still shown.
+pub(crate) struct Retention {
+    pub(crate) terms: Arc<dyn TermSource>,
+    pub(crate) known: Known,
+    pub(crate) classes: Arc<SignalClasses>,
+}
+
 /// Where the tables come from that are made when they are asked for.
 pub(crate) struct Sources {
     pub(crate) frames: Arc<dyn FrameSource>,
@@ -76,6 +86,7 @@ pub(crate) struct Queries {
     names: Arc<Names>,
     folders: [Path; 3],
     sources: Sources,
+    retention: Retention,
     records: Vec<Arc<Declared>>,
     slots: Arc<Semaphore>,
     time_max: Duration,
@@ -112,6 +123,7 @@ impl Queries {
         names: Arc<Names>,
         folders: [Path; 3],
         sources: Sources,
+        retention: Retention,
     ) -> Result<Self, Error> {
         let [signals, positions, events] = Table::ALL.map(Table::name);
         let own = [signals, positions, events, Self::FRAMES, Self::VEHICLES];
@@ -142,6 +154,7 @@ impl Queries {
             names,
             folders,
             sources,
+            retention,
             records,
             slots,
             time_max: settings.query_time_max(),
@@ -257,8 +270,11 @@ impl Queries {
     pub(crate) fn tables(&self, allowed: &Allowed) -> Tables {
         let mut tables = Tables::default();
         let views = self.tail.views();
+        let Retention { terms, known, classes } = &self.retention;
+        let cutoffs = terms.terms().cutoffs(self.tail.clock().now());
         for ((table, view), folder) in Table::ALL.into_iter().zip(views).zip(&self.folders) {
-            let make = || LakeTable::new(table, view, self.names.clone(), folder.clone());
+            let kept = Kept::new(table, cutoffs, known.clone(), classes.clone());
+            let make = || LakeTable::new(table, view, self.names.clone(), folder.clone(), kept);
             tables.add(table.name(), allowed, make);
         }
         let Sources { frames, vehicles, records } = &self.sources;

@@ -30,10 +30,12 @@ use object_store::path::Path;
 use crate::columns::{Gather, Names};
 use crate::delta::{Bounds, DataFile, FileStatistics};
 use crate::query::counted::CountedExec;
+use crate::query::kept::Kept;
 use crate::query::store_url;
 use crate::rows::Slab;
 use crate::schema::{Kind, Table};
 use crate::tail::View;
+use crate::terms::Cutoffs;
 
 /// One table for one query.
 pub(crate) struct LakeTable {
@@ -41,6 +43,7 @@ pub(crate) struct LakeTable {
     view: View,
     names: Arc<Names>,
     folder: Path,
+    kept: Kept,
 }
 
 impl LakeTable {
@@ -48,8 +51,8 @@ impl LakeTable {
     /// read and not two.
     const FOOTER_BYTES_HINT: usize = 32 << 10;
 
-    pub(crate) fn new(table: Table, view: View, names: Arc<Names>, folder: Path) -> Self {
-        Self { table, view, names, folder }
+    pub(crate) fn new(table: Table, view: View, names: Arc<Names>, folder: Path, kept: Kept) -> Self {
+        Self { table, view, names, folder, kept }
     }
 
     /// The files that may hold rows for which the predicate is true.
@@ -119,6 +122,7 @@ impl LakeTable {
             names: self.names.clone(),
             columns,
             schema: schema.clone(),
+            cutoffs: self.kept.cutoffs,
         };
         let rows = self.view.slabs.iter().map(|slab| slab.rows_of(self.table)).sum();
         let scan = StreamingTableExec::try_new(schema, vec![Arc::new(stream)], None, [], false, limit)?;
@@ -153,9 +157,17 @@ impl TableProvider for LakeTable {
             .transpose()?;
         let files = self.files(predicate.as_ref());
         let mut plans = Vec::new();
-        if !files.is_empty() {
-            let partitions = state.config_options().execution.target_partitions;
-            plans.push(self.scan_files(&files, predicate, projection, limit, partitions)?);
+        let (whole, partly) = self.kept.split(files);
+        let partitions = state.config_options().execution.target_partitions;
+        if !whole.is_empty() {
+            plans.push(self.scan_files(&whole, predicate.clone(), projection, limit, partitions)?);
+        }
+        if !partly.is_empty() {
+            // Without a limit: rows are left out after the scan.
+            let scanned = self.kept.scanned(projection);
+            let scan = self.scan_files(&partly, predicate, scanned.as_ref(), None, partitions)?;
+            let columns = projection.map_or(self.table.columns().len(), Vec::len);
+            plans.push(self.kept.filter(state, scan, columns)?);
         }
         if !self.view.slabs.is_empty() {
             plans.push(self.scan_tail(projection, limit)?);
@@ -187,6 +199,7 @@ struct TailStream {
     names: Arc<Names>,
     columns: Vec<usize>,
     schema: SchemaRef,
+    cutoffs: Cutoffs,
 }
 
 impl TailStream {
@@ -201,11 +214,11 @@ impl PartitionStream for TailStream {
 
     fn execute(&self, _context: Arc<TaskContext>) -> SendableRecordBatchStream {
         let (table, names) = (self.table, self.names.clone());
-        let (columns, schema) = (self.columns.clone(), self.schema.clone());
+        let (columns, schema, cutoffs) = (self.columns.clone(), self.schema.clone(), self.cutoffs);
         let batches = self.slabs.clone().into_iter().flat_map(move |slab| {
             let slabs = [slab];
             let gather = Gather::new(&names, table, &slabs);
-            let places = gather.arrival_order();
+            let places = gather.kept(&cutoffs);
             let batches: Vec<Result<RecordBatch>> = places
                 .chunks(Self::BATCH_ROWS)
                 .map(|places| {

@@ -3,6 +3,8 @@
 mod allowed;
 mod duplicates;
 mod exactly_once;
+mod ledgered;
+mod maintenance;
 mod oracle;
 mod queries;
 mod records;

@@ -3,9 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use lake::{Urgency, Work};
 use model::{Protocol, Quality, Reading, ReadingSink, Sequence, SignalId, UtcMicros};
+use object_store::ObjectStore;
 use object_store::local::LocalFileSystem;
 
+use crate::maintenance::Plain;
 use crate::world::{Center, SIGNALS, START, range, vehicle};
 
 /// A small generator of its own, so that the figure is the same on every machine.
@@ -37,6 +40,13 @@ fn bytes_a_row(vehicles: u64, steps: u64, batches: u64) -> (f64, [Duration; 2], 
     let folder = tempfile::tempdir().expect("a folder");
     let store = Arc::new(LocalFileSystem::new_with_prefix(folder.path()).expect("a store"));
     let mut center = Center::open(store).expect("a lake");
+    let times = fill(&mut center, vehicles, steps, batches);
+    let signals = &center.lake.status()[0];
+    (signals.bytes as f64 / signals.rows as f64, times, signals.rows)
+}
+
+/// Gives the time that taking rows and writing files took.
+fn fill(center: &mut Center, vehicles: u64, steps: u64, batches: u64) -> [Duration; 2] {
     let (mut sequence, mut noise) = (0, Noise(1));
     #[expect(clippy::disallowed_methods, reason = "a measurement, printed and not compared")]
     let now = std::time::Instant::now;
@@ -69,7 +79,7 @@ fn bytes_a_row(vehicles: u64, steps: u64, batches: u64) -> (f64, [Duration; 2], 
     }
     let signals = &center.lake.status()[0];
     assert_eq!(signals.rows, sequence * SIGNALS.len() as u64);
-    (signals.bytes as f64 / signals.rows as f64, [taking, writing], signals.rows)
+    [taking, writing]
 }
 
 #[test]
@@ -86,4 +96,41 @@ fn a_row_takes_at_most_five_bytes_as_written() {
         );
         assert!(bytes <= 5.0, "{what}: {bytes:.2} bytes a row");
     }
+}
+
+/// The most memory that this process has held, in MiB, where the system tells.
+fn memory_peak() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kib| kib / 1_024)
+}
+
+#[test]
+fn a_row_takes_at_most_two_and_a_half_bytes_once_put_together() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store: Arc<dyn ObjectStore> =
+        Arc::new(LocalFileSystem::new_with_prefix(folder.path()).expect("a store"));
+    let mut center = Center::open(store.clone()).expect("a lake");
+    // Half an hour of 200 cars, a file each 10 s.
+    fill(&mut center, 200, 1, 170);
+    let before = center.lake.status().remove(0);
+    #[expect(clippy::disallowed_methods, reason = "a measurement, printed and not compared")]
+    let began = std::time::Instant::now();
+    let done = center.maintenance.lock().run(Work::Compact, Urgency::Now, &Plain(store), &mut |_| true);
+    let took = began.elapsed().as_secs_f64();
+    let done = done.expect("a run");
+    let after = center.lake.status().remove(0);
+    let rows: u64 = done.steps.iter().map(|step| step.rows).sum();
+    let bytes = |status: &lake::TableStatus| status.bytes as f64 / status.rows as f64;
+    println!(
+        "{} files of {:.2} bytes a row became {} of {:.2}; {:.2} million rows a second; the process's peak is {:?} MiB",
+        before.files,
+        bytes(&before),
+        after.files,
+        bytes(&after),
+        rows as f64 / took / 1e6,
+        memory_peak(),
+    );
+    assert_eq!((after.rows, rows), (before.rows, before.rows));
+    assert!(bytes(&after) <= 2.5, "{:.2} bytes a row", bytes(&after));
 }

@@ -11,8 +11,9 @@ use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use lake::{
-    Allowed, Answer, BatchRange, Commit, Error, FrameBatch, FrameSource, Lake, LakeWriter, NoRecords, Parts,
-    QueryError, RecordSource, Settings, SourceError, StoredFrame, VehicleRow, VehicleSource,
+    Allowed, Answer, BatchRange, Commit, Error, FrameBatch, FrameSource, Lake, LakeWriter, Maintenance,
+    NoRecords, Parts, QueryError, RecordSource, Settings, SourceError, StoredFrame, TermSource, Terms,
+    VehicleRow, VehicleSource,
 };
 use model::{
     Class, Clock, ConnectionId, Datatype, Event, KeyPeriod, Position, Protocol, Quality, Reading,
@@ -36,18 +37,30 @@ pub(crate) static SIGNALS: LazyLock<Vec<SignalInfo>> = LazyLock::new(|| {
             path: Box::leak(format!("Vehicle.Powertrain.TractionBattery.Part{index:02}").into_boxed_str()),
             unit: "",
             datatype: Datatype::Number,
-            class: Class::Technical,
+            class: match index {
+                2 => Class::Location,
+                4 => Class::Personal,
+                _ => Class::Technical,
+            },
         })
         .collect()
 });
 
 /// A clock that moves when it is looked at, so that every query shows what came before it.
 #[derive(Default)]
-pub(crate) struct TestClock(AtomicI64);
+pub(crate) struct TestClock(AtomicI64, AtomicI64);
+
+impl TestClock {
+    /// Lets time pass.
+    pub(crate) fn pass(&self, micros: i64) {
+        self.1.fetch_add(micros, Ordering::Relaxed);
+    }
+}
 
 impl Clock for TestClock {
     fn now(&self) -> UtcMicros {
-        START.plus_micros(self.0.fetch_add(1_000, Ordering::Relaxed))
+        let passed = self.1.load(Ordering::Relaxed);
+        START.plus_micros(passed + self.0.fetch_add(1_000, Ordering::Relaxed))
     }
 
     fn monotonic(&self) -> Duration {
@@ -141,7 +154,14 @@ impl ObjectStore for FaultyStore {
         &self,
         paths: BoxStream<'static, StoreResult<Path>>,
     ) -> BoxStream<'static, StoreResult<Path>> {
-        self.inner.delete_stream(paths)
+        match self.next() {
+            None => self.inner.delete_stream(paths),
+            Some(Fault::Before) => futures::stream::once(async { Err(Self::error()) }).boxed(),
+            Some(Fault::After) => {
+                let deleted = self.inner.delete_stream(paths);
+                deleted.map(|deleted| deleted.and_then(|_| Err(Self::error()))).boxed()
+            }
+        }
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, StoreResult<ObjectMeta>> {
@@ -203,6 +223,19 @@ impl FrameSource for TestFrames {
     }
 }
 
+/// The terms of mainland China's pack.
+struct TestTerms;
+
+impl TermSource for TestTerms {
+    fn terms(&self) -> Terms {
+        Terms::new("cn-test".to_owned(), |class| match class {
+            Class::Technical => 5_475,
+            Class::Personal => 365,
+            Class::Location | Class::Sensitive | Class::Important => 14,
+        })
+    }
+}
+
 struct TestVehicles;
 
 impl VehicleSource for TestVehicles {
@@ -228,6 +261,8 @@ pub(crate) fn vehicle(number: u64) -> VehicleId {
 pub(crate) struct Center {
     pub(crate) lake: Lake,
     pub(crate) writer: LakeWriter,
+    pub(crate) maintenance: Arc<Mutex<Maintenance>>,
+    pub(crate) clock: Arc<TestClock>,
     pub(crate) frames: Arc<TestFrames>,
     runtime: tokio::runtime::Runtime,
 }
@@ -248,18 +283,21 @@ impl Center {
     ) -> Result<Self, Error> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let frames = Arc::new(TestFrames { read: Mutex::new(Vec::new()) });
-        let (lake, writer) = runtime.block_on(Lake::open(Parts {
+        let clock = Arc::new(TestClock::default());
+        let (lake, writer, maintenance) = runtime.block_on(Lake::open(Parts {
             settings,
             store,
             center: "shanghai-1".parse().expect("a name"),
             gateway: "gw".parse().expect("a name"),
             signals: SIGNALS.as_slice(),
-            clock: Arc::new(TestClock::default()),
+            clock: clock.clone(),
             frames: frames.clone(),
             vehicles: Arc::new(TestVehicles),
             records,
+            terms: Arc::new(TestTerms),
         }))?;
-        Ok(Self { lake, writer, frames, runtime })
+        let maintenance = Arc::new(Mutex::new(maintenance));
+        Ok(Self { lake, writer, maintenance, clock, frames, runtime })
     }
 
     pub(crate) fn new() -> Self {

@@ -25,6 +25,8 @@ pub(super) struct Accounts {
     /// What the last destruction of the log names, and its entry. Destructions run one after the other, so only of this one there may
     /// still be something left.
     pub(super) last_destruction: Option<(u64, BTreeSet<String>)>,
+    /// Openings that lie there of objects that may go and are gone: whoever deletes them has still to delete these.
+    pub(super) leftover_openings: BTreeSet<String>,
     /// Tables one of whose manifests can't be read: what is theirs can't be judged.
     pub(super) doubtful_tables: BTreeSet<String>,
 }
@@ -44,6 +46,7 @@ impl Accounts {
             absent: BTreeMap::new(),
             vanished: BTreeSet::new(),
             last_destruction: None,
+            leftover_openings: BTreeSet::new(),
             doubtful_tables: BTreeSet::new(),
         }
     }
@@ -112,7 +115,7 @@ impl Accounts {
             Entry::Erased(destroyed) | Entry::Expired(destroyed) => {
                 self.destroy(store, index, destroyed, report)?;
             }
-            Entry::Superseded(superseded) => self.remove(&superseded.object),
+            Entry::Superseded(superseded) => self.remove(store, &superseded.object),
             Entry::Opaque { kind, .. } => {
                 report.note(
                     format!("entry {index}"),
@@ -146,12 +149,16 @@ impl Accounts {
     }
 
     /// The object may go.
-    fn remove(&mut self, name: &ObjectName) {
+    fn remove(&mut self, store: &Store<'_>, name: &ObjectName) {
         self.absent.remove(name.as_str());
-        if let Some(object) = self.listing.objects.get_mut(name.as_str())
-            && let State::Entered { index, commitment } = object.state
+        if let Some(object) = self.listing.objects.get_mut(name.as_str()) {
+            if let State::Entered { index, commitment } = object.state {
+                object.state = State::Removed { index, commitment };
+            }
+        } else if let Some(opening) = store.names.opening(&name.path()).map(String::from)
+            && self.listing.openings.contains(&opening)
         {
-            object.state = State::Removed { index, commitment };
+            self.leftover_openings.insert(opening);
         }
     }
 
@@ -179,7 +186,7 @@ impl Accounts {
         for file in &manifest.added {
             self.enter(&file.name, index, file.commitment, Some(file.bytes), report);
         }
-        manifest.removed.iter().for_each(|file| self.remove(file));
+        manifest.removed.iter().for_each(|file| self.remove(store, file));
         Ok(())
     }
 

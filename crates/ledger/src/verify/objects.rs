@@ -135,7 +135,9 @@ impl Accounts {
             let is_there = |name: &Path| store.read(name).map(|content| content.is_some());
             let is_last = |(_, names): &(u64, BTreeSet<String>)| names.contains(object.as_ref());
             if is_there(&Path::from(opening.as_str()))? && !is_there(&object)? {
-                if self.last_destruction.as_ref().is_some_and(is_last) {
+                if self.last_destruction.as_ref().is_some_and(is_last)
+                    || self.leftover_openings.contains(opening)
+                {
                     report.pending.push(opening.clone());
                     continue;
                 }

@@ -132,6 +132,22 @@ fn many_are_destroyed_by_a_manifest() {
 }
 
 #[test]
+fn a_discard_that_a_crash_cut_waits_and_is_finished() {
+    let world = World::filled();
+    let book = world.book();
+    done(book.enter_table_version(&world.put_version(2, "sorted", &["gw-5.parquet", "gw-9.parquet"])));
+    let gone = ["gw-5.parquet", "gw-9.parquet"].map(|name| world.table_file(name));
+    // The object goes first; the crash comes before its opening goes.
+    world.objects.delete(&gone[0]).expect("deleted");
+    let report = world.verify();
+    let opening = world.names.opening(&gone[0]).expect("a name").to_string();
+    assert_eq!((report.findings, report.pending), (vec![], vec![opening]));
+    book.discard(&gone).expect("deleted");
+    book.discard(&gone).expect("deleted before");
+    world.assert_clean();
+}
+
+#[test]
 fn a_superseded_object_may_go() {
     let world = World::filled();
     let book = world.book();

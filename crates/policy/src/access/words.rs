@@ -149,6 +149,10 @@ actions! {
     RecordsWrite = "records.write",
     /// Query a table: of [`Resource::Table`].
     Query = "query",
+    /// See how the tables' files are.
+    LakeRead = "lake.read",
+    /// Have the tables' files put together, and expired rows destroyed.
+    LakeWrite = "lake.write",
     /// List tokens.
     TokensRead = "tokens.read",
     /// Make or revoke a token: of [`Resource::Role`], the token's.

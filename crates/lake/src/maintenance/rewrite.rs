@@ -1,0 +1,143 @@
+//! Some files of a table become one, in order.
+
+use std::sync::Arc;
+
+use arrow::array::{AsArray, RecordBatch};
+use arrow::datatypes::{Int32Type, TimestampMicrosecondType};
+use bytes::Bytes;
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt};
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
+
+use crate::Error;
+use crate::columns::Names;
+use crate::delta::{DataFile, FileStatistics};
+use crate::encode::{BATCH_ROWS, FileEncoder};
+use crate::maintenance::pool::Pool;
+use crate::schema::Table;
+use crate::terms::{Contents, Cutoffs, EVENT_CLASS, SignalClasses};
+
+/// What rewriting needs to know.
+pub(super) struct Context<'a> {
+    pub(super) table: Table,
+    pub(super) store: &'a dyn ObjectStore,
+    pub(super) folder: &'a Path,
+    pub(super) names: &'a Arc<Names>,
+    pub(super) classes: &'a SignalClasses,
+}
+
+/// Rows that were read, put in order and encoded.
+pub(super) struct Rewritten {
+    /// The file; `None` where no row is left.
+    pub(super) file: Option<(Bytes, FileStatistics)>,
+    pub(super) contents: Contents,
+    /// Rows read.
+    pub(super) rows: u64,
+    /// Rows whose term was over.
+    pub(super) expired: u64,
+    /// Rows that were there twice.
+    pub(super) doubled: u64,
+}
+
+impl Context<'_> {
+    /// Reads files, leaves out what the cutoffs let go, and encodes the rest in order.
+    pub(super) async fn rewrite(
+        &self,
+        files: &[Arc<DataFile>],
+        cutoffs: &Cutoffs,
+    ) -> Result<Rewritten, Error> {
+        let mut pool = Pool::new(self.table);
+        for file in files {
+            let bytes = self.read(file).await?;
+            read_rows(self.table, bytes, &mut pool).map_err(|why| self.damaged(file, why))?;
+        }
+        let (order, contents, expired) = self.kept(&pool, cutoffs);
+        let rows = pool.rows() as u64;
+        let doubled = rows - expired - order.len() as u64;
+        let encoded = FileEncoder::new(self.table, self.names.clone()).and_then(|mut encoder| {
+            for rows in order.chunks(BATCH_ROWS) {
+                encoder.push_batch(&pool.batch(rows)?)?;
+            }
+            encoder.finish()
+        });
+        let file = encoded.map_err(|source| Error::Encode { table: self.table.name(), source })?;
+        Ok(Rewritten { file, contents, rows, expired, doubled })
+    }
+
+    /// What a file of `signals` holds of each class: two columns of it are read.
+    pub(super) async fn contents(&self, file: &DataFile) -> Result<Contents, Error> {
+        let bytes = self.read(file).await?;
+        let mut contents = Contents::default();
+        self.look(bytes, &mut contents).map_err(|why| self.damaged(file, why))?;
+        Ok(contents)
+    }
+
+    /// The kept rows in their order, what they are of, and how many were left out because their term is over.
+    fn kept(&self, pool: &Pool, cutoffs: &Cutoffs) -> (Vec<u32>, Contents, u64) {
+        let received = pool.times("received_at");
+        let at = |row: usize| received[row].unwrap_or(0);
+        let (numbers, signals) = pool.signals();
+        let of_signals: Vec<_> = signals.iter().map(|path| self.classes.of(path)).collect();
+        let class = |row: usize| match self.table {
+            Table::Signals => of_signals[numbers[row] as usize],
+            Table::Positions => model::Class::Location,
+            Table::Events => EVENT_CLASS,
+        };
+        let keeps = |row: usize| cutoffs.keeps(class(row), at(row));
+        let order = pool.order(keeps);
+        let mut contents = Contents::default();
+        for row in &order {
+            contents.add(class(*row as usize), at(*row as usize));
+        }
+        let expired = (0..pool.rows()).filter(|row| !keeps(*row)).count() as u64;
+        (order, contents, expired)
+    }
+
+    fn look(&self, bytes: Bytes, contents: &mut Contents) -> Result<(), String> {
+        let builder = builder(self.table, bytes)?;
+        let mask = ProjectionMask::columns(builder.parquet_schema(), ["signal", "received_at"]);
+        let reader = builder.with_projection(mask).build().map_err(|error| error.to_string())?;
+        for batch in reader {
+            let batch = batch.map_err(|error| error.to_string())?;
+            let column =
+                |name: &str| batch.column_by_name(name).ok_or_else(|| format!("column {name} is missing"));
+            let signals =
+                column("signal")?.as_dictionary_opt::<Int32Type>().ok_or("column signal is not a text")?;
+            let times = column("received_at")?
+                .as_primitive_opt::<TimestampMicrosecondType>()
+                .ok_or("column received_at is not a time")?;
+            let words = signals.values().as_string_opt::<i32>().ok_or("column signal is not a text")?;
+            let classes: Vec<_> = words.iter().map(|path| self.classes.of(path.unwrap_or(""))).collect();
+            for (signal, at) in signals.keys().values().iter().zip(times.values()) {
+                contents.add(classes[*signal as usize], *at);
+            }
+        }
+        Ok(())
+    }
+
+    async fn read(&self, file: &DataFile) -> Result<Bytes, Error> {
+        let path = self.folder.clone().join(file.add.path.as_str());
+        Ok(self.store.get(&path).await?.bytes().await?)
+    }
+
+    fn damaged(&self, file: &DataFile, why: String) -> Error {
+        Error::DamagedFile { table: self.table.name(), file: file.add.path.clone(), why }
+    }
+}
+
+fn builder(table: Table, bytes: Bytes) -> Result<ParquetRecordBatchReaderBuilder<Bytes>, String> {
+    // Texts as dictionaries, as they lie in the file.
+    let options = ArrowReaderOptions::new().with_schema(table.file_schema());
+    ParquetRecordBatchReaderBuilder::try_new_with_options(bytes, options).map_err(|error| error.to_string())
+}
+
+fn read_rows(table: Table, bytes: Bytes, pool: &mut Pool) -> Result<(), String> {
+    let reader =
+        builder(table, bytes)?.with_batch_size(BATCH_ROWS).build().map_err(|error| error.to_string())?;
+    for batch in reader {
+        let batch: RecordBatch = batch.map_err(|error| error.to_string())?;
+        pool.push(&batch)?;
+    }
+    Ok(())
+}

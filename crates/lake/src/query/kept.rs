@@ -1,0 +1,107 @@
+//! Rows whose term is over don't show, wherever they still lie.
+
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use datafusion::catalog::Session;
+use datafusion::common::{DFSchema, ScalarValue};
+use datafusion::error::Result;
+use datafusion::logical_expr::{Expr, col, lit};
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::expressions::Column;
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::filter::FilterExec;
+use datafusion::physical_plan::projection::ProjectionExec;
+use model::Class;
+
+use crate::delta::DataFile;
+use crate::schema::Table;
+use crate::terms::{Cutoffs, EVENT_CLASS, Fate, Known, SignalClasses, UNKNOWN_CLASS};
+
+/// Which rows of a table one query may see.
+pub(crate) struct Kept {
+    table: Table,
+    pub(crate) cutoffs: Cutoffs,
+    known: Known,
+    classes: Arc<SignalClasses>,
+}
+
+impl Kept {
+    pub(crate) fn new(table: Table, cutoffs: Cutoffs, known: Known, classes: Arc<SignalClasses>) -> Self {
+        Self { table, cutoffs, known, classes }
+    }
+
+    /// The files of which all rows are kept, and those of which some may be gone. Files of which all are gone are left out.
+    pub(crate) fn split<'f>(
+        &self,
+        files: Vec<&'f Arc<DataFile>>,
+    ) -> (Vec<&'f Arc<DataFile>>, Vec<&'f Arc<DataFile>>) {
+        let (mut whole, mut partly) = (Vec::new(), Vec::new());
+        for file in files {
+            match self.known[self.table.index()].fate(self.table, file, &self.cutoffs) {
+                Fate::Kept => whole.push(file),
+                Fate::Gone => {}
+                Fate::Partly(_) => partly.push(file),
+            }
+        }
+        (whole, partly)
+    }
+
+    /// Columns that a scan must give so that its rows can be judged: those asked for, and behind them what is missing.
+    pub(crate) fn scanned(&self, projection: Option<&Vec<usize>>) -> Option<Vec<usize>> {
+        let mut columns = projection?.clone();
+        for name in ["signal", "received_at"] {
+            if let Some(place) = self.table.columns().iter().position(|column| column.name == name)
+                && !columns.contains(&place)
+            {
+                columns.push(place);
+            }
+        }
+        Some(columns)
+    }
+
+    /// Leaves out rows whose term is over, and then the columns beyond the first `columns`.
+    pub(crate) fn filter(
+        &self,
+        state: &dyn Session,
+        scan: Arc<dyn ExecutionPlan>,
+        columns: usize,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let schema: SchemaRef = scan.schema();
+        let predicate = state.create_physical_expr(self.condition(), &DFSchema::try_from(schema.clone())?)?;
+        let kept: Arc<dyn ExecutionPlan> = Arc::new(FilterExec::try_new(predicate, scan)?);
+        if columns == schema.fields().len() {
+            return Ok(kept);
+        }
+        let asked = schema.fields().iter().take(columns).enumerate().map(|(place, field)| {
+            let column: Arc<dyn PhysicalExpr> = Arc::new(Column::new(field.name(), place));
+            (column, field.name().clone())
+        });
+        Ok(Arc::new(ProjectionExec::try_new(asked.collect::<Vec<_>>(), kept)?))
+    }
+
+    fn condition(&self) -> Expr {
+        let since = |class: Class| {
+            let cutoff = Some(self.cutoffs.of(class));
+            col("received_at").gt_eq(lit(ScalarValue::TimestampMicrosecond(cutoff, Some("UTC".into()))))
+        };
+        match self.table {
+            Table::Positions => since(Class::Location),
+            Table::Events => since(EVENT_CLASS),
+            Table::Signals => {
+                let others = [Class::Technical, Class::Location, Class::Sensitive, Class::Important];
+                let words = |class: Class| -> Vec<Expr> { self.classes.paths(class).map(lit).collect() };
+                // Also signals that the catalogue does not know.
+                let all_others = others.into_iter().flat_map(words).collect::<Vec<_>>();
+                let mut condition = since(UNKNOWN_CLASS).and(col("signal").in_list(all_others, true));
+                for class in others {
+                    let words = words(class);
+                    if !words.is_empty() {
+                        condition = condition.or(since(class).and(col("signal").in_list(words, false)));
+                    }
+                }
+                condition
+            }
+        }
+    }
+}
