@@ -189,26 +189,30 @@ impl Lake {
     /// How the three tables stand.
     pub fn status(&self) -> Vec<TableStatus> {
         let (terms, now) = (self.terms.terms(), self.tail.clock().now());
-        let state = self.tail.state.lock();
+        // New rows wait for the lock: what takes longer is worked out after it.
+        let seen = {
+            let state = self.tail.state.lock();
+            Table::ALL.map(|table| {
+                let tail: usize = state.slabs(table).map(|slab| slab.rows_of(table)).sum();
+                let tail_rows = (tail + state.open.rows_of(table)) as u64;
+                (state.snapshots[table.index()].clone(), tail_rows, state.duplicates[table.index()])
+            })
+        };
         let stand = |table: Table| {
-            let snapshot = &state.snapshots[table.index()];
-            let tail: usize = state.slabs(table).map(|slab| slab.rows_of(table)).sum();
+            let (snapshot, tail_rows, duplicates) = &seen[table.index()];
+            let term = |(class, days)| TermStatus { class, days };
             TableStatus {
                 table: table.name(),
                 version: snapshot.version,
                 files: snapshot.files.len() as u64,
                 rows: snapshot.rows(),
                 bytes: snapshot.bytes(),
-                tail_rows: (tail + state.open.rows_of(table)) as u64,
-                duplicates: state.duplicates[table.index()],
+                tail_rows: *tail_rows,
+                duplicates: *duplicates,
                 waiting: waiting(snapshot, now),
                 oldest: snapshot.files.iter().filter_map(|file| Some(UtcMicros(received(file)?.0))).min(),
                 sorted_at: sorted_at(snapshot),
-                terms: terms
-                    .of_table(table)
-                    .into_iter()
-                    .map(|(class, days)| TermStatus { class, days })
-                    .collect(),
+                terms: terms.of_table(table).into_iter().map(term).collect(),
                 pack: terms.pack.clone(),
             }
         };

@@ -22,6 +22,9 @@ use crate::world::{Center, START, check_rows};
 /// Longer than any commit of these tests.
 const SOON: Duration = Duration::from_secs(60);
 
+/// Copies that are tried until one is of a store at rest.
+const COPIES_MAX: usize = 200;
+
 /// A clock that goes on by a second each time that somebody looks, so that no commit waits for others.
 struct Ticks(AtomicU64);
 
@@ -130,29 +133,38 @@ fn ledger_genesis_text(genesis: &[u8]) -> String {
 struct Kept<'a> {
     writer: &'a LakeWriter,
     book: Book,
+    objects: Objects,
     folder: &'a FilePath,
     copies: &'a Mutex<Vec<(String, TempDir)>>,
 }
 
 impl Kept<'_> {
     fn copy(&self, what: &str) {
-        let copy = tempfile::tempdir().expect("a folder");
-        copy_folder(self.folder, copy.path());
-        self.copies.lock().push((what.to_owned(), copy));
+        // The ledger's thread still tidies its tiles: a copy is of one instant if nothing changed meanwhile.
+        let state = || self.objects.list(&ObjectPath::from("shanghai-1")).expect("a list");
+        for _ in 0..COPIES_MAX {
+            let (copy, before) = (tempfile::tempdir().expect("a folder"), state());
+            if copy_folder(self.folder, copy.path()).is_ok() && state() == before {
+                self.copies.lock().push((what.to_owned(), copy));
+                return;
+            }
+        }
+        panic!("the store does not come to rest");
     }
 }
 
-fn copy_folder(from: &FilePath, to: &FilePath) {
-    for entry in fs::read_dir(from).expect("a folder") {
-        let entry = entry.expect("an entry");
+fn copy_folder(from: &FilePath, to: &FilePath) -> std::io::Result<()> {
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
         let target = to.join(entry.file_name());
-        if entry.file_type().expect("a kind").is_dir() {
-            fs::create_dir_all(&target).expect("a folder");
-            copy_folder(&entry.path(), &target);
+        if entry.file_type()?.is_dir() {
+            fs::create_dir_all(&target)?;
+            copy_folder(&entry.path(), &target)?;
         } else {
-            fs::copy(entry.path(), &target).expect("copied");
+            fs::copy(entry.path(), &target)?;
         }
     }
+    Ok(())
 }
 
 impl Books for Kept<'_> {
@@ -217,8 +229,13 @@ fn the_ledger_holds_after_each_step_and_after_a_kill_between_any_two() {
         let mut center = Center::open(ledgered.objects.object_store()).expect("a lake");
         fill(&mut center, 0..5);
         let (maintenance, clock) = (center.maintenance.clone(), center.clock.clone());
-        let books =
-            Kept { writer: &center.writer, book: ledgered.book(), folder: folder.path(), copies: &copies };
+        let books = Kept {
+            writer: &center.writer,
+            book: ledgered.book(),
+            objects: ledgered.objects.clone(),
+            folder: folder.path(),
+            copies: &copies,
+        };
         for days in [0, 0, 15] {
             clock.pass(days * UtcMicros::PER_DAY + 2 * UtcMicros::PER_HOUR);
             let mut each = |_: &lake::Step| {
@@ -247,8 +264,13 @@ fn the_ledger_holds_after_each_step_and_after_a_kill_between_any_two() {
         }
         let (maintenance, clock) = (center.maintenance.clone(), center.clock.clone());
         let unread = Mutex::new(Vec::new());
-        let books =
-            Kept { writer: &center.writer, book: ledgered.book(), folder: copy.path(), copies: &unread };
+        let books = Kept {
+            writer: &center.writer,
+            book: ledgered.book(),
+            objects: ledgered.objects.clone(),
+            folder: copy.path(),
+            copies: &unread,
+        };
         for days in [20, 0] {
             clock.pass(days * UtcMicros::PER_DAY + 2 * UtcMicros::PER_HOUR);
             maintenance.lock().run(Work::Both, Urgency::Now, &books, &mut |_| true).expect(&context);
@@ -280,8 +302,13 @@ fn ingest_goes_on_after_a_compaction_that_the_ledger_entered() {
     let copies = Mutex::new(Vec::new());
     let maintenance = center.maintenance.clone();
     {
-        let books =
-            Kept { writer: &center.writer, book: ledgered.book(), folder: folder.path(), copies: &copies };
+        let books = Kept {
+            writer: &center.writer,
+            book: ledgered.book(),
+            objects: ledgered.objects.clone(),
+            folder: folder.path(),
+            copies: &copies,
+        };
         maintenance.lock().run(Work::Compact, Urgency::Now, &books, &mut |_| true).expect("a run");
         assert!(books.book.ledger().close(SOON));
     }
