@@ -167,6 +167,7 @@ impl Bookkeeper {
     }
 
     /// Whom to tell of each batch once it is entered. Set before there is a journal.
+    #[cfg(feature = "lake")]
     pub(crate) fn tell(&self, on_entered: OnEntered) {
         self.desk.waiting.lock().on_entered = Some(on_entered);
     }

@@ -6,7 +6,6 @@ use axum::Json;
 use axum::extract::{Path, State};
 use serde::{Deserialize, Serialize};
 
-use super::query::Sql;
 use super::{Office, Problem};
 
 /// What somebody asks housekeeping for.
@@ -90,14 +89,4 @@ pub(super) async fn run(
     let done = office.blocking(move |_| tables.keep(chore)).await?;
     let done = done.ok_or_else(|| Problem::conflict("housekeeping is under way; ask again in a while"))?;
     Ok(Json(done))
-}
-
-impl Office {
-    fn tables(&self) -> Result<Arc<dyn Sql>, Problem> {
-        self.sql.clone().ok_or_else(|| {
-            Problem::unavailable(
-                "this center is a pure gateway: it has no tables (setting lake.enabled, or a program built without the lake)",
-            )
-        })
-    }
 }

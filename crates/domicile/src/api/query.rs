@@ -160,11 +160,18 @@ impl Office {
         sql: String,
         allowed: Option<BTreeSet<String>>,
     ) -> Result<Rows, Problem> {
-        match &self.sql {
-            Some(sql_room) => sql_room.query(sql, allowed).await,
-            None => Err(Problem::unavailable(
+        self.tables()?.query(sql, allowed).await
+    }
+
+    /// Who answers SQL.
+    ///
+    /// # Errors
+    /// A problem that says that there are no tables.
+    pub(crate) fn tables(&self) -> Result<Arc<dyn Sql>, Problem> {
+        self.sql.clone().ok_or_else(|| {
+            Problem::unavailable(
                 "this center is a pure gateway: it has no tables (setting lake.enabled, or a program built without the lake)",
-            )),
-        }
+            )
+        })
     }
 }

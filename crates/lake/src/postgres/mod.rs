@@ -4,9 +4,9 @@
 //! statement, what may be read ([`Permit`]). Nothing is written here; statements that only set a session up are answered and
 //! change nothing.
 
-mod catalog;
 mod handlers;
 mod statement;
+mod tables;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -20,9 +20,7 @@ use datafusion::sql::sqlparser::ast::Statement;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
-pub(crate) use catalog::PostgresBase;
-
-use self::catalog::SessionTables;
+use self::tables::SessionTables;
 use crate::QueryError;
 use crate::query::{Allowed, Answer, Queries, check, failed, malformed};
 use crate::threads::Threads;

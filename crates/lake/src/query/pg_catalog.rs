@@ -1,20 +1,16 @@
-//! The session's catalog: the tables of the statement that runs, and `pg_catalog` about them.
+//! What PostgreSQL's clients expect beside the tables: its functions, and `pg_catalog` about the tables.
 
-use std::fmt;
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use datafusion::catalog::{
-    CatalogProvider, CatalogProviderList, MemoryCatalogProvider, MemoryCatalogProviderList, SchemaProvider,
-    TableProvider,
+    CatalogProvider, CatalogProviderList, MemoryCatalogProvider, MemoryCatalogProviderList,
 };
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::context::{SessionContext, SessionState};
 use datafusion_pg_catalog::pg_catalog::context::EmptyContextProvider;
 use datafusion_pg_catalog::pg_catalog::{PgCatalogSchemaProvider, PgCatalogStaticTables, setup_pg_catalog};
-use parking_lot::RwLock;
 
-use crate::query::{Queries, Tables};
+use crate::query::Queries;
 
 /// What all sessions share: a state with PostgreSQL's functions, and the tables of its catalog that never change.
 pub(crate) struct PostgresBase {
@@ -44,41 +40,5 @@ impl PostgresBase {
         let schema = PgCatalogSchemaProvider::try_new(list, self.statics.clone(), EmptyContextProvider)?;
         catalog.register_schema(Self::SCHEMA, Arc::new(schema))?;
         Ok(())
-    }
-}
-
-/// The tables of the statement that is being planned. The schema stays for the session, because its tables' object identifiers must.
-#[derive(Default)]
-pub(super) struct SessionTables(RwLock<Arc<Tables>>);
-
-impl SessionTables {
-    /// Shows other tables from now on; what is planned already keeps its own.
-    pub(super) fn show(&self, tables: Tables) {
-        *self.0.write() = Arc::new(tables);
-    }
-
-    fn shown(&self) -> Arc<Tables> {
-        self.0.read().clone()
-    }
-}
-
-impl fmt::Debug for SessionTables {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("SessionTables").field(&self.shown()).finish()
-    }
-}
-
-#[async_trait]
-impl SchemaProvider for SessionTables {
-    fn table_names(&self) -> Vec<String> {
-        self.shown().table_names()
-    }
-
-    async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
-        self.shown().table(name).await
-    }
-
-    fn table_exist(&self, name: &str) -> bool {
-        self.shown().table_exist(name)
     }
 }
