@@ -7,8 +7,8 @@ use std::fmt::Debug;
 use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
-use futures::Sink;
 use futures::future::BoxFuture;
+use futures::{Sink, SinkExt};
 use lake::{Allowed, Lake, Permit, PostgresSession};
 use pgwire::api::auth::{
     DefaultServerParameterProvider, ServerParameterProvider, StartupHandler, finish_authentication,
@@ -30,7 +30,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::api::{Caller, Office};
 
 /// The name of the one database.
-const DATABASE: &str = "domicile";
+const DATABASE: &str = PostgresSession::DATABASE;
 
 /// The protocol's name in the TLS handshake; clients that begin with TLS at once insist on it.
 const ALPN: &[u8] = b"postgresql";
@@ -150,7 +150,6 @@ impl StartupHandler for Login {
         C::Error: Debug,
         PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
     {
-        use futures::SinkExt;
         match message {
             PgWireFrontendMessage::Startup(startup) => {
                 protocol_negotiation(client, &startup).await?;

@@ -129,16 +129,6 @@ impl LogNames {
         &self.folder
     }
 
-    /// The version of a commit's name; `None` for any other object.
-    pub(crate) fn version_of_commit(&self, object: &Path) -> Option<i64> {
-        object.filename()?.strip_suffix(".json").and_then(version_of)
-    }
-
-    /// The version of a checkpoint's name; `None` for any other object.
-    pub(crate) fn version_of_checkpoint(&self, object: &Path) -> Option<i64> {
-        object.filename()?.strip_suffix(".checkpoint.parquet").and_then(version_of)
-    }
-
     pub(crate) fn commit(&self, version: i64) -> Path {
         self.folder.clone().join(format!("{version:020}.json"))
     }
@@ -162,9 +152,9 @@ pub(crate) async fn read(
     let mut commits = Vec::new();
     let mut checkpoints = Vec::new();
     for object in &listed {
-        if let Some(version) = names.version_of_checkpoint(&object.location) {
+        if let Some(version) = version_of_checkpoint(&object.location) {
             checkpoints.push(version);
-        } else if let Some(version) = names.version_of_commit(&object.location) {
+        } else if let Some(version) = version_of_commit(&object.location) {
             commits.push(version);
         }
     }
@@ -214,6 +204,16 @@ pub(crate) async fn read_commit(
         return Err(damaged("it holds no action".to_owned()));
     }
     Ok(Some(actions))
+}
+
+/// The version of a commit's name; `None` for any other object.
+pub(crate) fn version_of_commit(object: &Path) -> Option<i64> {
+    object.filename()?.strip_suffix(".json").and_then(version_of)
+}
+
+/// The version of a checkpoint's name; `None` for any other object.
+pub(crate) fn version_of_checkpoint(object: &Path) -> Option<i64> {
+    object.filename()?.strip_suffix(".checkpoint.parquet").and_then(version_of)
 }
 
 fn version_of(digits: &str) -> Option<i64> {

@@ -8,6 +8,7 @@ use object_store::path::Path;
 
 use crate::Error;
 use crate::delta::action::{Action, Add, Remove};
+use crate::delta::log::{version_of_checkpoint, version_of_commit};
 use crate::delta::statistics::FileStatistics;
 use crate::delta::table::{DeltaTable, millis};
 use crate::delta::{Snapshot, checkpoint};
@@ -102,15 +103,15 @@ impl DeltaTable {
     pub(crate) async fn old_log(&self) -> Result<OldLog, Error> {
         let mut old = OldLog::default();
         let listed: Vec<_> = self.store.list(Some(self.names.folder())).try_collect().await?;
-        let checkpoint = |object: &Path| self.names.version_of_checkpoint(object);
-        let Some(newest) = listed.iter().filter_map(|object| checkpoint(&object.location)).max() else {
+        let Some(newest) = listed.iter().filter_map(|object| version_of_checkpoint(&object.location)).max()
+        else {
             return Ok(old);
         };
         for object in listed {
             let name = object.location;
-            if self.names.version_of_commit(&name).is_some_and(|version| version < newest) {
+            if version_of_commit(&name).is_some_and(|version| version < newest) {
                 old.commits.push(name);
-            } else if checkpoint(&name).is_some_and(|version| version < newest) {
+            } else if version_of_checkpoint(&name).is_some_and(|version| version < newest) {
                 old.checkpoints.push(name);
             }
         }

@@ -23,7 +23,7 @@ use parking_lot::Mutex;
 
 use crate::Error;
 use crate::columns::Names;
-use crate::delta::{DataFile, DeltaTable, Replacement, Snapshot, WrittenFile};
+use crate::delta::{DataFile, DeltaTable, Replacement, Snapshot, WrittenFile, version_of_commit};
 use crate::schema::Table;
 use crate::tail::Tail;
 use crate::terms::{Cutoffs, Known, SignalClasses, TermSource};
@@ -197,7 +197,7 @@ impl Maintenance {
         for checkpoint in &old.checkpoints {
             self.delete(checkpoint)?;
         }
-        let is_entered = |commit: &Path| version(commit).is_some_and(|version| version <= entered);
+        let is_entered = |commit: &Path| version_of_commit(commit).is_some_and(|version| version <= entered);
         Ok(old.commits.into_iter().filter(is_entered).collect())
     }
 
@@ -328,7 +328,7 @@ impl Maintenance {
     /// How many commits lie in a table's log.
     fn commits(&self, table: Table) -> Result<u64, Error> {
         let listed = self.listed(&self.folders[table.index()].clone().join("_delta_log"))?;
-        Ok(listed.iter().filter(|object| version(object).is_some()).count() as u64)
+        Ok(listed.iter().filter(|object| version_of_commit(object).is_some()).count() as u64)
     }
 
     fn delete(&self, object: &Path) -> Result<(), Error> {
@@ -360,8 +360,4 @@ fn step_of(table: Table, files: &[Arc<DataFile>]) -> Step {
 
 fn named(table: &str) -> Option<Table> {
     Table::ALL.into_iter().find(|known| known.name() == table)
-}
-
-fn version(commit: &Path) -> Option<i64> {
-    commit.filename()?.strip_suffix(".json")?.parse().ok()
 }

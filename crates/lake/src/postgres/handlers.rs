@@ -7,11 +7,10 @@ use arrow::datatypes::{DataType, Schema, SchemaRef};
 use arrow_pg::datatypes::{arrow_schema_to_pg_fields, encode_recordbatch, into_pg_type};
 use async_trait::async_trait;
 use datafusion::common::ParamValues;
-use datafusion_pg_catalog::sql::PostgresCompatibilityParser;
 use futures::{Sink, StreamExt, TryStreamExt, stream};
 use pgwire::api::portal::{Format, Portal};
 use pgwire::api::query::{ExtendedQueryHandler, SimpleQueryHandler};
-use pgwire::api::results::{FieldInfo, QueryResponse, Response};
+use pgwire::api::results::{FieldInfo, QueryResponse, Response, Tag};
 use pgwire::api::stmt::QueryParser;
 use pgwire::api::store::PortalStore;
 use pgwire::api::{ClientInfo, ClientPortalStore, Type};
@@ -40,13 +39,14 @@ impl PostgresSession {
         parameters: Option<ParamValues>,
         format: &Format,
     ) -> PgWireResult<Response> {
-        match (asked.word(), asked) {
-            (Some(word), _) => Ok(word),
-            (None, Asked::Question(statement)) => {
+        match asked {
+            Asked::Question(statement) => {
                 let answer = self.run(statement.as_ref().clone(), parameters).await.map_err(told)?;
                 rows(answer, format).await
             }
-            (None, _) => Ok(Response::EmptyQuery),
+            Asked::Word(word) => Ok(Response::Execution(Tag::new(word))),
+            Asked::Begin => Ok(Response::TransactionStart(Tag::new("BEGIN"))),
+            Asked::End(word) => Ok(Response::TransactionEnd(Tag::new(word))),
         }
     }
 
@@ -69,7 +69,7 @@ impl SimpleQueryHandler for PostgresSession {
         C::Error: Debug,
         PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
     {
-        let asked = Asked::read(&PostgresCompatibilityParser::new(), query).map_err(told)?;
+        let asked = Asked::read(query).map_err(told)?;
         Self::one_question(&asked)?;
         let mut responses = Vec::with_capacity(asked.len());
         for asked in &asked {
@@ -124,7 +124,7 @@ impl QueryParser for Parser {
     where
         C: ClientInfo + Unpin + Send + Sync,
     {
-        let mut asked = Asked::read(&PostgresCompatibilityParser::new(), sql).map_err(told)?;
+        let mut asked = Asked::read(sql).map_err(told)?;
         if asked.len() > 1 {
             return Err(error("42601", "one statement can be prepared at a time".to_owned()));
         }

@@ -52,6 +52,9 @@ struct Described {
 }
 
 impl PostgresSession {
+    /// The name of the one database.
+    pub const DATABASE: &str = Queries::DATABASE;
+
     pub(crate) fn new(
         queries: Arc<Queries>,
         threads: Arc<Threads>,

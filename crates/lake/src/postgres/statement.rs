@@ -1,10 +1,14 @@
 //! What clients say: questions, and statements that only set a session up.
 
+use std::sync::LazyLock;
+
 use datafusion::sql::sqlparser::ast::Statement;
 use datafusion_pg_catalog::sql::PostgresCompatibilityParser;
-use pgwire::api::results::{Response, Tag};
 
 use crate::QueryError;
+
+/// Takes texts apart. Made once: making it takes the dozens of catalog queries apart that it knows.
+static PARSER: LazyLock<PostgresCompatibilityParser> = LazyLock::new(PostgresCompatibilityParser::new);
 
 /// A statement, taken apart as far as its answer needs.
 #[derive(Debug, Clone)]
@@ -45,16 +49,16 @@ const PARAMETERS: &[(&str, &str)] = &[
 ];
 
 /// The PostgreSQL version whose catalog is shown.
-pub(super) const SERVER_VERSION: &str = "16.6";
+const SERVER_VERSION: &str = "16.6";
 
 impl Asked {
     /// Takes a text apart into its statements.
-    pub(super) fn read(parser: &PostgresCompatibilityParser, sql: &str) -> Result<Vec<Self>, QueryError> {
-        let statements = parser.parse(sql).map_err(|error| QueryError::Malformed(error.to_string()))?;
-        statements.into_iter().map(|statement| Self::of(parser, statement)).collect()
+    pub(super) fn read(sql: &str) -> Result<Vec<Self>, QueryError> {
+        let statements = PARSER.parse(sql).map_err(|error| QueryError::Malformed(error.to_string()))?;
+        statements.into_iter().map(Self::of).collect()
     }
 
-    fn of(parser: &PostgresCompatibilityParser, statement: Statement) -> Result<Self, QueryError> {
+    fn of(statement: Statement) -> Result<Self, QueryError> {
         Ok(match statement {
             Statement::Set(_) => Self::Word("SET"),
             Statement::Reset(_) => Self::Word("RESET"),
@@ -67,7 +71,7 @@ impl Asked {
                 let words: Vec<String> =
                     variable.iter().map(|word| word.value.to_ascii_lowercase()).collect();
                 let (name, value) = parameter(&words.join(" "))?;
-                return Self::read(parser, &format!("select '{value}' as {name}"))?
+                return Self::read(&format!("select '{value}' as {name}"))?
                     .pop()
                     .ok_or_else(|| QueryError::Failed("SHOW has no answer".to_owned()));
             }
@@ -80,16 +84,6 @@ impl Asked {
                 return Err(QueryError::Refused(format!("only SELECT is answered here, and no {word}")));
             }
         })
-    }
-
-    /// The answer of what is no question.
-    pub(super) fn word(&self) -> Option<Response> {
-        match self {
-            Self::Question(_) => None,
-            Self::Word(word) => Some(Response::Execution(Tag::new(word))),
-            Self::Begin => Some(Response::TransactionStart(Tag::new("BEGIN"))),
-            Self::End(word) => Some(Response::TransactionEnd(Tag::new(word))),
-        }
     }
 }
 

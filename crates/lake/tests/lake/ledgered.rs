@@ -138,7 +138,17 @@ struct Kept<'a> {
     copies: &'a Mutex<Vec<(String, TempDir)>>,
 }
 
-impl Kept<'_> {
+impl<'a> Kept<'a> {
+    fn of(
+        center: &'a Center,
+        ledgered: &Ledgered,
+        folder: &'a FilePath,
+        copies: &'a Mutex<Vec<(String, TempDir)>>,
+    ) -> Self {
+        let (writer, objects) = (&center.writer, ledgered.objects.clone());
+        Self { writer, book: ledgered.book(), objects, folder, copies }
+    }
+
     fn copy(&self, what: &str) {
         // The ledger's thread still tidies its tiles: a copy is of one instant if nothing changed meanwhile.
         let state = || self.objects.list(&ObjectPath::from("shanghai-1")).expect("a list");
@@ -229,13 +239,7 @@ fn the_ledger_holds_after_each_step_and_after_a_kill_between_any_two() {
         let mut center = Center::open(ledgered.objects.object_store()).expect("a lake");
         fill(&mut center, 0..5);
         let (maintenance, clock) = (center.maintenance.clone(), center.clock.clone());
-        let books = Kept {
-            writer: &center.writer,
-            book: ledgered.book(),
-            objects: ledgered.objects.clone(),
-            folder: folder.path(),
-            copies: &copies,
-        };
+        let books = Kept::of(&center, &ledgered, folder.path(), &copies);
         for days in [0, 0, 15] {
             clock.pass(days * UtcMicros::PER_DAY + 2 * UtcMicros::PER_HOUR);
             let mut each = |_: &lake::Step| {
@@ -264,13 +268,7 @@ fn the_ledger_holds_after_each_step_and_after_a_kill_between_any_two() {
         }
         let (maintenance, clock) = (center.maintenance.clone(), center.clock.clone());
         let unread = Mutex::new(Vec::new());
-        let books = Kept {
-            writer: &center.writer,
-            book: ledgered.book(),
-            objects: ledgered.objects.clone(),
-            folder: copy.path(),
-            copies: &unread,
-        };
+        let books = Kept::of(&center, &ledgered, copy.path(), &unread);
         for days in [20, 0] {
             clock.pass(days * UtcMicros::PER_DAY + 2 * UtcMicros::PER_HOUR);
             maintenance.lock().run(Work::Both, Urgency::Now, &books, &mut |_| true).expect(&context);
@@ -302,13 +300,7 @@ fn ingest_goes_on_after_a_compaction_that_the_ledger_entered() {
     let copies = Mutex::new(Vec::new());
     let maintenance = center.maintenance.clone();
     {
-        let books = Kept {
-            writer: &center.writer,
-            book: ledgered.book(),
-            objects: ledgered.objects.clone(),
-            folder: folder.path(),
-            copies: &copies,
-        };
+        let books = Kept::of(&center, &ledgered, folder.path(), &copies);
         maintenance.lock().run(Work::Compact, Urgency::Now, &books, &mut |_| true).expect("a run");
         assert!(books.book.ledger().close(SOON));
     }
