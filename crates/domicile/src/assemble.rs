@@ -38,7 +38,7 @@ use crate::pipeline::{Inbox, Parts as PipelineParts, Pipeline};
 use crate::postgres::Postgres;
 use crate::settings::{self, Settings};
 #[cfg(feature = "lake")]
-use crate::sources::{Frames, Records, Vehicles};
+use crate::sources::{Erasures, Frames, Records, Vehicles};
 #[cfg(feature = "lake")]
 use crate::tables::Tables;
 use crate::world::World;
@@ -123,6 +123,7 @@ impl Flow {
             vehicles: Arc::new(Vehicles { registry: rooms.registry.clone() }),
             records: Arc::new(Records { registry: rooms.registry.clone(), packs: rooms.packs.clone() }),
             terms: rooms.packs.clone(),
+            erasures: Arc::new(Erasures::new(rooms.registry.clone())),
         })
         .await?;
         let inbox = Arc::new(Inbox::default());

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use parking_lot::Mutex;
+
 use store::Store;
 
 use crate::api::records::schema;
@@ -184,5 +186,35 @@ impl lake::TermSource for Packs {
         let in_force = self.in_force();
         let pack = &in_force.pack;
         lake::Terms::new(pack.version().to_string(), |class| pack.retention_days(class))
+    }
+}
+
+/// What was erased, as the lake wants it.
+pub(crate) struct Erasures {
+    registry: Arc<registry::Registry>,
+    /// The list that was last asked for, and what was made of it.
+    made: Mutex<(Arc<Vec<registry::ErasedRows>>, Arc<lake::Erased>)>,
+}
+
+impl Erasures {
+    pub(crate) fn new(registry: Arc<registry::Registry>) -> Self {
+        Self { registry, made: Mutex::default() }
+    }
+}
+
+impl lake::ErasureSource for Erasures {
+    fn erased(&self) -> Arc<lake::Erased> {
+        let rows = self.registry.erased();
+        let mut made = self.made.lock();
+        if !Arc::ptr_eq(&made.0, &rows) {
+            let row = |row: &registry::ErasedRows| lake::ErasedRows {
+                vehicle: row.vehicle,
+                from: row.from,
+                to: row.to,
+                is_open: row.is_open,
+            };
+            *made = (rows.clone(), Arc::new(lake::Erased::new(rows.iter().map(row))));
+        }
+        made.1.clone()
     }
 }

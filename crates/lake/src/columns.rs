@@ -12,6 +12,7 @@ use arrow::datatypes::Int32Type;
 use arrow::error::ArrowError;
 use model::{Class, Protocol, Quality, SignalInfo, VehicleId};
 
+use crate::erased::Erased;
 use crate::rows::{EventRow, FrameRow, PositionRow, Slab};
 use crate::schema::Table;
 use crate::terms::{Cutoffs, EVENT_CLASS, UNKNOWN_CLASS};
@@ -113,13 +114,19 @@ impl<'a> Gather<'a> {
         places
     }
 
-    /// All rows as they came, but for those whose term is over.
-    pub(crate) fn kept(&self, cutoffs: &Cutoffs) -> Vec<Place> {
+    /// All rows as they came, but for those whose term is over and those that were erased.
+    pub(crate) fn kept(&self, cutoffs: &Cutoffs, erased: &Erased) -> Vec<Place> {
         let mut places = self.arrival_order();
         let latest = cutoffs.latest(self.table);
         let is_young = |frame: &FrameRow| frame.received_at.0 >= latest;
         if !self.slabs.iter().flat_map(|slab| &slab.frames).all(is_young) {
             places.retain(|place| cutoffs.keeps(self.class(*place), self.frame(*place).received_at.0));
+        }
+        if !erased.open().is_empty() {
+            places.retain(|place| {
+                let frame = self.frame(*place);
+                !erased.takes(frame.vehicle, frame.received_at.0)
+            });
         }
         places
     }

@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 
 use crate::columns::Names;
 use crate::delta::{DeltaTable, Snapshot};
+use crate::erased::ErasureSource;
 use crate::maintenance::{NAME_START, waiting};
 use crate::query::{Allowed, Answer, Queries, Retention, Sources};
 use crate::recall::recall;
@@ -43,6 +44,8 @@ pub struct Parts {
     pub records: Arc<dyn RecordSource>,
     /// For how long rows are kept.
     pub terms: Arc<dyn TermSource>,
+    /// What was erased.
+    pub erasures: Arc<dyn ErasureSource>,
 }
 
 /// Answers queries; cheap to clone and to share between threads.
@@ -106,8 +109,8 @@ impl Lake {
         parts: Parts,
         threads: Arc<Threads>,
     ) -> Result<(Self, LakeWriter, Maintenance), Error> {
-        let Parts { settings, store, center, gateway, signals, clock, frames, vehicles, records, terms } =
-            parts;
+        let Parts { settings, store, center, gateway, signals, clock, .. } = parts;
+        let Parts { frames, vehicles, records, terms, erasures, .. } = parts;
         let folder = |table: Table| Path::from_iter([center.as_str(), "lake", table.name()]);
         let folders = Table::ALL.map(folder);
         let [signals_folder, positions_folder, events_folder] = folders.clone();
@@ -128,7 +131,12 @@ impl Lake {
         let tail = Arc::new(Tail::new(snapshots, clock.clone()));
         let known = Known::default();
         let classes = Arc::new(SignalClasses::new(signals));
-        let retention = Retention { terms: terms.clone(), known: known.clone(), classes: classes.clone() };
+        let retention = Retention {
+            terms: terms.clone(),
+            erasures: erasures.clone(),
+            known: known.clone(),
+            classes: classes.clone(),
+        };
         let queries = Queries::new(
             store.clone(),
             &settings,
@@ -145,6 +153,7 @@ impl Lake {
             store,
             clock,
             terms: terms.clone(),
+            erasures: erasures.clone(),
             classes,
             names: names.clone(),
             known,
@@ -157,6 +166,7 @@ impl Lake {
         };
         let writer = LakeWriter {
             tail: tail.clone(),
+            erasures,
             tables,
             held,
             seen,

@@ -13,6 +13,7 @@
 mod columns;
 mod delta;
 mod encode;
+mod erased;
 mod error;
 mod lake;
 mod maintenance;
@@ -30,6 +31,7 @@ mod threads;
 mod writer;
 
 pub use delta::Changes;
+pub use erased::{Erased, ErasedRows, ErasureSource};
 pub use error::{Error, QueryError};
 pub use lake::{Lake, Parts, TableStatus, TermStatus};
 pub use maintenance::{Books, Done, Maintenance, Step, Urgency, Work};

@@ -13,6 +13,7 @@ use crate::Error;
 use crate::columns::Names;
 use crate::delta::{Changes, DeltaTable, FileStatistics, NewFile, Snapshot};
 use crate::encode::{FileEncoder, GROUP_ROWS_MAX};
+use crate::erased::{Erased, ErasureSource};
 use crate::rows::{FrameRow, Slab, settled, settled_position};
 use crate::schema::Table;
 use crate::seen::{Digest, Key, Layer, LayerId, Seen};
@@ -50,6 +51,7 @@ pub enum Commit {
 /// runtime.
 pub struct LakeWriter {
     pub(crate) tail: Arc<Tail>,
+    pub(crate) erasures: Arc<dyn ErasureSource>,
     /// Shared with maintenance: who commits holds a table's lock from the commit until queries see it.
     pub(crate) tables: Arc<[Mutex<DeltaTable>; 3]>,
     /// What each table holds of this gateway's frames.
@@ -188,8 +190,10 @@ impl LakeWriter {
             }
         }
         let layers = self.seen.each_mut().map(Seen::begin_layer);
+        let erased = self.erasures.erased();
         BatchSink {
             writer: self,
+            erased,
             batch,
             taken,
             layers,
@@ -378,6 +382,8 @@ struct Taken {
 /// Takes the rows of a whole batch. Dropped without [`BatchSink::finish`] it leaves everything as it was.
 pub struct BatchSink<'a> {
     writer: &'a mut LakeWriter,
+    /// What a batch still holds of an erased vehicle does not come back.
+    erased: Arc<Erased>,
     batch: BatchRange,
     taken: Vec<Taken>,
     layers: [LayerId; 3],
@@ -410,7 +416,8 @@ impl BatchSink<'_> {
         }
         self.frames += 1;
         self.open.begin_frame(FrameRow { sequence, vehicle, source, received_at });
-        let held = self.writer.holds(sequence);
+        let held =
+            if self.erased.takes(vehicle, received_at.0) { [true; 3] } else { self.writer.holds(sequence) };
         let signals = self.writer.names.infos.len();
         let target = Target::Batch { slab: &mut self.open, duplicates: &mut self.duplicates };
         FrameSink { target, seen: &mut self.writer.seen, held, vehicle, signals }

@@ -112,7 +112,8 @@ pub fn admit(facts: &Facts<'_>) -> Result<Admission, Refusal> {
     if facts.holder.is_some_and(|holder| assurance < holder) {
         return Err(Refusal::WeakerIdentity);
     }
-    Ok(Admission::new(vehicle.id, vehicle.key, assurance, facts.version, facts.rules.pack))
+    let erased_until = vehicle.erased_until;
+    Ok(Admission::new(vehicle.id, vehicle.key, assurance, facts.version, facts.rules.pack, erased_until))
 }
 
 /// Permits the center to note its own observations of a registered vehicle, admitted or not. `version` is read before the

@@ -44,6 +44,7 @@ pub struct Admission {
     assurance: Assurance,
     version: RegistryVersion,
     pack: PackVersion,
+    erased_until: Option<UtcMicros>,
 }
 
 impl Admission {
@@ -53,8 +54,9 @@ impl Admission {
         assurance: Assurance,
         version: RegistryVersion,
         pack: PackVersion,
+        erased_until: Option<UtcMicros>,
     ) -> Self {
-        Self { vehicle, key, assurance, version, pack }
+        Self { vehicle, key, assurance, version, pack, erased_until }
     }
 
     /// Whose frames are permitted.
@@ -80,6 +82,12 @@ impl Admission {
     /// The edition of the country pack that it was decided by.
     pub fn pack(&self) -> PackVersion {
         self.pack
+    }
+
+    /// What the vehicle says of a time before this was erased: a frame of which all is older is acknowledged and not stored.
+    /// `None` where nothing was erased.
+    pub fn erased_until(&self) -> Option<UtcMicros> {
+        self.erased_until
     }
 
     /// One frame of this vehicle, ready for the journal.

@@ -23,6 +23,7 @@ fn vehicle() -> VehicleFacts {
         state: VehicleState::Active,
         iccid: Some(ICCID.parse().expect("an ICCID")),
         public_key: None,
+        erased_until: None,
     }
 }
 

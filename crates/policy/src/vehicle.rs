@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use model::{Country, KeyPeriod, VehicleId};
+use model::{Country, KeyPeriod, UtcMicros, VehicleId};
 
 /// What the registry knows of a vehicle as far as admission depends on it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +20,8 @@ pub struct VehicleFacts {
     pub iccid: Option<Iccid>,
     /// The public key that its signatures are verified with: SubjectPublicKeyInfo as PEM.
     pub public_key: Option<Box<str>>,
+    /// Somebody had everything erased that the vehicle said up to then: what it says of an earlier time is kept out.
+    pub erased_until: Option<UtcMicros>,
 }
 
 /// Whether a vehicle may connect.

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use store::{DataKey, Keyring};
 
 use crate::Error;
+use crate::erasure::Erasure;
 use crate::token::{Token, TokenHash};
 use crate::vehicle::{Platform, Revocation, Vehicle};
 
@@ -38,6 +39,25 @@ enum Stored {
     PlatformRevoked { platform: String, why: String },
     TokenCreated(StoredToken),
     TokenRevoked { token: String, why: String },
+    SubjectErased(StoredErasure),
+    ErasureDone { erasure: u64, certificate: String },
+}
+
+/// An erasure. `personal` is sealed under the key that the vehicle has from then on.
+#[derive(Debug, Serialize, Deserialize)]
+struct StoredErasure {
+    vehicle: String,
+    keys: Vec<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    from_us: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    to_us: Option<i64>,
+    ground: String,
+    asked_at_us: i64,
+    subject: String,
+    vehicle_after: String,
+    key_after: u32,
+    personal: String,
 }
 
 /// A token: its text is not kept, only the SHA-256 of it, in base64.
@@ -60,11 +80,14 @@ struct StoredVehicle {
     maker: String,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     model: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Where an earlier version of the program wrote it: it identifies the vehicle, so it stands among the personal fields now.
+    #[serde(default, skip_serializing)]
     public_key: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     sold_at_us: Option<i64>,
     added_at_us: i64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    erased_until_us: Option<i64>,
     personal: String,
 }
 
@@ -74,6 +97,14 @@ struct PersonalVehicle {
     vin: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     iccid: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    public_key: Option<String>,
+}
+
+/// The personal fields of an erasure: an operator's words may say anything.
+#[derive(Serialize, Deserialize)]
+struct PersonalErasure {
+    why: String,
 }
 
 /// The personal fields of a revocation: an operator's words may say anything.
@@ -95,11 +126,37 @@ pub(crate) enum Occasion {
 #[derive(Debug, Clone)]
 pub(crate) enum Change {
     Vehicle(Occasion, Box<Vehicle>),
-    VehicleRevoked { vin: Vin, id: VehicleId, key: KeyPeriod, revocation: Revocation },
-    PlatformAdded { platform: Platform, password_hash: String },
-    PlatformRevoked { name: String, revocation: Revocation },
-    TokenCreated { token: Token, hash: TokenHash },
-    TokenRevoked { name: String, revocation: Revocation },
+    VehicleRevoked {
+        vin: Vin,
+        id: VehicleId,
+        key: KeyPeriod,
+        revocation: Revocation,
+    },
+    PlatformAdded {
+        platform: Platform,
+        password_hash: String,
+    },
+    PlatformRevoked {
+        name: String,
+        revocation: Revocation,
+    },
+    TokenCreated {
+        token: Token,
+        hash: TokenHash,
+    },
+    TokenRevoked {
+        name: String,
+        revocation: Revocation,
+    },
+    /// `sealed_under` is the key that the vehicle has from then on.
+    Erased {
+        erasure: Box<Erasure>,
+        sealed_under: (VehicleId, KeyPeriod),
+    },
+    ErasureDone {
+        number: u64,
+        certificate: String,
+    },
 }
 
 impl Change {
@@ -108,6 +165,7 @@ impl Change {
         match self {
             Self::Vehicle(_, vehicle) => Some((vehicle.id, vehicle.key)),
             Self::VehicleRevoked { id, key, .. } => Some((*id, *key)),
+            Self::Erased { sealed_under, .. } => Some(*sealed_under),
             _ => None,
         }
     }
@@ -121,6 +179,7 @@ impl Stored {
                 (&vehicle.vehicle, vehicle.key)
             }
             Self::VehicleRevoked { vehicle, key, .. } => (vehicle, *key),
+            Self::SubjectErased(erasure) => (&erasure.vehicle_after, erasure.key_after),
             _ => return None,
         };
         Some((vehicle.parse().ok()?, KeyPeriod(key)))
@@ -161,11 +220,15 @@ impl Control {
         Ok(serde_json::to_vec(&control).expect("a control object has text keys only"))
     }
 
-    /// Decodes a control object. Changes of vehicles whose data key was destroyed are left out: they were erased.
+    /// Decodes a control object: when it was written, and its changes. Changes of vehicles whose data key was destroyed are left out: they were erased.
     ///
     /// # Errors
     /// [`Error::Damaged`] where it is not what this program wrote, [`Error::Store`] where the keyring can't be read.
-    pub(crate) fn decode(sequence: u64, bytes: &[u8], vault: &Vault<'_>) -> Result<Vec<Change>, Error> {
+    pub(crate) fn decode(
+        sequence: u64,
+        bytes: &[u8],
+        vault: &Vault<'_>,
+    ) -> Result<(UtcMicros, Vec<Change>), Error> {
         let damaged = |what: String| Error::Damaged { sequence, what };
         let control: Self = serde_json::from_slice(bytes).map_err(|error| damaged(error.to_string()))?;
         if control.format != FORMAT {
@@ -185,7 +248,7 @@ impl Control {
             let opener = Opener { vault, sequence, index };
             changes.extend(load_change(stored, at, &opener)?);
         }
-        Ok(changes)
+        Ok((at, changes))
     }
 }
 
@@ -207,6 +270,7 @@ fn store_change(
             let personal = PersonalVehicle {
                 vin: vehicle.vin.to_string(),
                 iccid: vehicle.iccid.map(|iccid| iccid.as_str().to_owned()),
+                public_key: vehicle.public_key.clone(),
             };
             let stored = StoredVehicle {
                 vehicle: vehicle.id.to_string(),
@@ -214,9 +278,10 @@ fn store_change(
                 country: vehicle.country.to_string(),
                 maker: vehicle.maker.clone(),
                 model: vehicle.model.clone(),
-                public_key: vehicle.public_key.clone(),
+                public_key: None,
                 sold_at_us: vehicle.sold_at.map(|at| at.0),
                 added_at_us: vehicle.added_at.0,
+                erased_until_us: vehicle.erased_until.map(|at| at.0),
                 personal: seal(&key, json(&personal)),
             };
             match occasion {
@@ -245,6 +310,24 @@ fn store_change(
         }),
         Change::TokenRevoked { name, revocation } => {
             Stored::TokenRevoked { token: name.clone(), why: revocation.why.clone() }
+        }
+        Change::Erased { erasure, sealed_under: (id, key) } => {
+            let personal = PersonalErasure { why: erasure.why.clone() };
+            Stored::SubjectErased(StoredErasure {
+                vehicle: erasure.vehicle.to_string(),
+                keys: erasure.keys.iter().map(|key| key.0).collect(),
+                from_us: erasure.span.map(|(from, _)| from.0),
+                to_us: erasure.span.map(|(_, to)| to.0),
+                ground: erasure.ground.as_str().to_owned(),
+                asked_at_us: erasure.asked_at.0,
+                subject: erasure.subject.clone(),
+                vehicle_after: id.to_string(),
+                key_after: key.0,
+                personal: seal(vault.keyring.key(*id, *key)?.as_ref(), json(&personal)),
+            })
+        }
+        Change::ErasureDone { number, certificate } => {
+            Stored::ErasureDone { erasure: *number, certificate: certificate.clone() }
         }
     })
 }
@@ -317,7 +400,31 @@ fn load_change(stored: Stored, at: UtcMicros, opener: &Opener<'_>) -> Result<Opt
         Stored::TokenRevoked { token, why } => {
             Ok(Some(Change::TokenRevoked { name: token, revocation: Revocation { at, why } }))
         }
+        Stored::SubjectErased(stored) => load_erasure(stored, at, opener).map(Some),
+        Stored::ErasureDone { erasure, certificate } => {
+            Ok(Some(Change::ErasureDone { number: erasure, certificate }))
+        }
     }
+}
+
+/// An erasure is read also where its words were destroyed by a later one: what it erased stays erased.
+fn load_erasure(stored: StoredErasure, at: UtcMicros, opener: &Opener<'_>) -> Result<Change, Error> {
+    let sealed_under = (opener.read("vehicle_after", &stored.vehicle_after)?, KeyPeriod(stored.key_after));
+    let (id, key) = sealed_under;
+    let personal = opener.open::<PersonalErasure>(id, key, &stored.personal)?;
+    let erasure = Erasure {
+        number: opener.sequence,
+        vehicle: opener.read("vehicle", &stored.vehicle)?,
+        span: stored.from_us.zip(stored.to_us).map(|(from, to)| (UtcMicros(from), UtcMicros(to))),
+        keys: stored.keys.into_iter().map(KeyPeriod).collect(),
+        ground: opener.read("ground", &stored.ground)?,
+        why: personal.map(|personal| personal.why).unwrap_or_default(),
+        asked_at: UtcMicros(stored.asked_at_us),
+        began_at: at,
+        subject: stored.subject,
+        done: None,
+    };
+    Ok(Change::Erased { erasure: Box::new(erasure), sealed_under })
 }
 
 fn load_token(stored: StoredToken, at: UtcMicros, opener: &Opener<'_>) -> Result<Change, Error> {
@@ -350,9 +457,10 @@ fn load_vehicle(
         maker: stored.maker,
         model: stored.model,
         iccid,
-        public_key: stored.public_key,
+        public_key: personal.public_key.or(stored.public_key),
         sold_at: stored.sold_at_us.map(UtcMicros),
         added_at: UtcMicros(stored.added_at_us),
+        erased_until: stored.erased_until_us.map(UtcMicros),
         revoked: None,
     };
     Ok(Some(Change::Vehicle(occasion, Box::new(vehicle))))

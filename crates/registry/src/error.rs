@@ -31,6 +31,14 @@ pub enum Error {
     /// The VIN or pseudonym is not in the registry.
     #[error("there is no such vehicle in the registry; `vehicle add` registers one")]
     NoSuchVehicle,
+    /// The vehicle has no owner's period that began then.
+    #[error(
+        "no owner's period of this vehicle began then; the table `owners` has their first days (valid_from)"
+    )]
+    NoSuchPeriod,
+    /// There is no erasure of this number.
+    #[error("there is no such erasure; `subject list` shows them")]
+    NoSuchErasure,
     /// The vehicle, platform or token is revoked already.
     #[error("it was revoked already, at {at}")]
     AlreadyRevoked {

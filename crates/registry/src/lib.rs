@@ -10,6 +10,7 @@
 //! Deliberately not here: sockets, decisions (they are `policy`'s), object names (they are `store`'s). Start at [`Registry`].
 
 mod control;
+mod erasure;
 mod error;
 mod import;
 mod password;
@@ -21,6 +22,7 @@ mod tests;
 mod token;
 mod vehicle;
 
+pub use erasure::{ErasedRows, Erasure, ErasureGround, NewErasure};
 pub use error::{Error, LineProblem};
 pub use import::{IMPORT_LINES_MAX, parse_csv};
 pub use password::{PASSWORD_LENGTH_MAX, PLATFORM_NAME_LENGTH_MAX};

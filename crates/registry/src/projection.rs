@@ -9,18 +9,24 @@ use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
 use crate::Error;
 use crate::control::Change;
+use crate::erasure::Erasure;
 use crate::token::{Token, TokenHash};
 use crate::vehicle::{Platform, Revocation, Vehicle};
 
 /// The version of the schema below. A file of another version is deleted and built again.
-const SCHEMA_VERSION: i64 = 2;
+const SCHEMA_VERSION: i64 = 3;
 const SCHEMA: &str = "
 create table state (center text not null, applied integer not null, applied_records integer not null);
 create table vehicles (
     id text primary key, vin text not null unique, key_period integer not null, country text not null,
     maker text not null, model text not null, iccid text, public_key text, sold_at_us integer,
-    added_at_us integer not null, revoked_at_us integer, revoked_why text
+    added_at_us integer not null, revoked_at_us integer, revoked_why text, erased_until_us integer
 ) without rowid;
+create table erasures (
+    number integer primary key, vehicle text not null, keys text not null, from_us integer, to_us integer,
+    ground text not null, why text not null, asked_at_us integer not null, began_at_us integer not null,
+    subject text not null, done_at_us integer, certificate text
+);
 create table platforms (
     name text primary key, password_hash text not null, added_at_us integer not null,
     revoked_at_us integer, revoked_why text
@@ -31,7 +37,7 @@ create table tokens (
 ) without rowid;
 ";
 const VEHICLE_COLUMNS: &str = "id, vin, key_period, country, maker, model, iccid, public_key, sold_at_us, added_at_us, \
-                               revoked_at_us, revoked_why";
+                               revoked_at_us, revoked_why, erased_until_us";
 
 /// The open file.
 pub(crate) struct Projection {
@@ -71,18 +77,37 @@ impl Projection {
         self.applied
     }
 
-    /// Applies a control object's changes in one transaction.
-    pub(crate) fn apply(&mut self, sequence: u64, changes: &[Change]) -> Result<(), Error> {
+    /// Applies a control object's changes, made at `at`, in one transaction. What an erasure takes out is gone from the file when
+    /// this returns.
+    pub(crate) fn apply(&mut self, sequence: u64, at: UtcMicros, changes: &[Change]) -> Result<(), Error> {
         let doing = "writing to the registry's SQLite file";
         let transaction = self.connection.transaction().map_err(error(doing))?;
         for change in changes {
-            apply_change(&transaction, change).map_err(error(doing))?;
+            apply_change(&transaction, at, change).map_err(error(doing))?;
         }
         let number = i64::try_from(sequence).expect("there are fewer changes than 2^63");
         transaction.execute("update state set applied = ?1", [number]).map_err(error(doing))?;
         transaction.commit().map_err(error(doing))?;
         self.applied.control = sequence;
+        if changes.iter().any(|change| matches!(change, Change::Erased { .. })) {
+            // Pages as they were before lie in the write-ahead log, and in it alone.
+            self.connection
+                .query_row("pragma wal_checkpoint(truncate)", [], |_| Ok(()))
+                .map_err(error("emptying the write-ahead log of the registry's SQLite file"))?;
+        }
         Ok(())
+    }
+
+    /// All erasures, the newest first.
+    pub(crate) fn erasures(&self) -> Result<Vec<Erasure>, Error> {
+        const SQL: &str = "select number, vehicle, keys, from_us, to_us, ground, why, asked_at_us, began_at_us, subject, \
+                           done_at_us, certificate from erasures order by number desc";
+        let read = || {
+            let mut statement = self.connection.prepare_cached(SQL)?;
+            let rows = statement.query_map([], read_erasure)?;
+            rows.collect::<rusqlite::Result<Vec<_>>>()
+        };
+        read().map_err(error("listing erasures"))
     }
 
     /// The vehicle of a VIN.
@@ -231,6 +256,8 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     connection.pragma_update(None, "synchronous", "normal")?;
     // Nothing of it lies outside of the center's folder, not even for a moment.
     connection.pragma_update(None, "temp_store", "memory")?;
+    // What is deleted is overwritten.
+    connection.pragma_update(None, "secure_delete", true)?;
     Ok(connection)
 }
 
@@ -253,10 +280,10 @@ pub(crate) fn error(doing: &'static str) -> impl Fn(rusqlite::Error) -> Error {
     move |source| Error::Projection { doing, source }
 }
 
-fn apply_change(transaction: &Transaction<'_>, change: &Change) -> rusqlite::Result<()> {
+fn apply_change(transaction: &Transaction<'_>, at: UtcMicros, change: &Change) -> rusqlite::Result<()> {
     match change {
         Change::Vehicle(_, vehicle) => {
-            const SQL: &str = "insert or replace into vehicles values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, null, null)";
+            const SQL: &str = "insert or replace into vehicles values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, null, null, ?11)";
             transaction.prepare_cached(SQL)?.execute(params![
                 vehicle.id.as_str(),
                 vehicle.vin.as_str(),
@@ -268,6 +295,7 @@ fn apply_change(transaction: &Transaction<'_>, change: &Change) -> rusqlite::Res
                 vehicle.public_key,
                 vehicle.sold_at.map(|at| at.0),
                 vehicle.added_at.0,
+                vehicle.erased_until.map(|at| at.0),
             ])?;
         }
         Change::VehicleRevoked { id, revocation, .. } => {
@@ -305,8 +333,59 @@ fn apply_change(transaction: &Transaction<'_>, change: &Change) -> rusqlite::Res
             const SQL: &str = "update tokens set revoked_at_us = ?2, revoked_why = ?3 where name = ?1";
             transaction.prepare_cached(SQL)?.execute(params![name, revocation.at.0, revocation.why])?;
         }
+        Change::Erased { erasure, .. } => apply_erasure(transaction, erasure)?,
+        Change::ErasureDone { number, certificate } => {
+            const SQL: &str = "update erasures set done_at_us = ?2, certificate = ?3 where number = ?1";
+            transaction.prepare_cached(SQL)?.execute(params![*number as i64, at.0, certificate])?;
+        }
     }
     Ok(())
+}
+
+fn apply_erasure(transaction: &Transaction<'_>, erasure: &Erasure) -> rusqlite::Result<()> {
+    let vehicle = erasure.vehicle.as_str();
+    for key in &erasure.keys {
+        crate::records::delete_records(transaction, vehicle, *key)?;
+    }
+    // The state under its new key, or its new pseudonym, follows in the same change.
+    transaction.prepare_cached("delete from vehicles where id = ?1")?.execute([vehicle])?;
+    // The words of earlier erasures of the vehicle go with it.
+    transaction.prepare_cached("update erasures set why = '' where vehicle = ?1")?.execute([vehicle])?;
+    const SQL: &str =
+        "insert or replace into erasures values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, null, null)";
+    let keys: Vec<String> = erasure.keys.iter().map(|key| key.0.to_string()).collect();
+    transaction.prepare_cached(SQL)?.execute(params![
+        erasure.number as i64,
+        vehicle,
+        keys.join(" "),
+        erasure.span.map(|(from, _)| from.0),
+        erasure.span.map(|(_, to)| to.0),
+        erasure.ground.as_str(),
+        erasure.why,
+        erasure.asked_at.0,
+        erasure.began_at.0,
+        erasure.subject,
+    ])?;
+    Ok(())
+}
+
+fn read_erasure(row: &Row<'_>) -> rusqlite::Result<Erasure> {
+    let keys: String = row.get(2)?;
+    let keys = keys.split_whitespace().map(|key| key.parse().map(KeyPeriod));
+    let (from, to): (Option<i64>, Option<i64>) = (row.get(3)?, row.get(4)?);
+    let (done_at, certificate): (Option<i64>, Option<String>) = (row.get(10)?, row.get(11)?);
+    Ok(Erasure {
+        number: row.get::<_, i64>(0)?.unsigned_abs(),
+        vehicle: parsed(row, 1)?,
+        keys: keys.collect::<Result<_, _>>().map_err(|_| malformed(2))?,
+        span: from.zip(to).map(|(from, to)| (UtcMicros(from), UtcMicros(to))),
+        ground: parsed(row, 5)?,
+        why: row.get(6)?,
+        asked_at: UtcMicros(row.get(7)?),
+        began_at: UtcMicros(row.get(8)?),
+        subject: row.get(9)?,
+        done: done_at.map(|at| (UtcMicros(at), certificate.unwrap_or_default())),
+    })
 }
 
 fn revocation(at: Option<i64>, why: Option<String>) -> Option<Revocation> {
@@ -326,6 +405,7 @@ fn read_vehicle(row: &Row<'_>) -> rusqlite::Result<Vehicle> {
         sold_at: row.get::<_, Option<i64>>(8)?.map(UtcMicros),
         added_at: UtcMicros(row.get(9)?),
         revoked: revocation(row.get(10)?, row.get(11)?),
+        erased_until: row.get::<_, Option<i64>>(12)?.map(UtcMicros),
     })
 }
 

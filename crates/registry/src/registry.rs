@@ -11,6 +11,7 @@ use policy::{RegistryVersion, VehicleFacts, VehicleState};
 use store::{Created, Keyring, Names, ObjectKind, Objects};
 
 use crate::control::{Change, Control, Occasion, Vault};
+use crate::erasure::{ErasedRows, Erasure};
 use crate::import::{Problems, parse_csv};
 use crate::projection::{Newest, Projection};
 use crate::records::RecordsObject;
@@ -65,6 +66,8 @@ pub(crate) struct Fast {
     platforms: HashMap<String, String>,
     /// The tokens that are not revoked, by their ids.
     pub(crate) tokens: HashMap<String, Known>,
+    /// The rows of all erasures.
+    pub(crate) erased: Arc<Vec<ErasedRows>>,
 }
 
 /// The last objects that [`OnRecorded`] was told of.
@@ -341,11 +344,11 @@ impl Registry {
         let mut projection = self.projection.lock();
         while projection.applied().control < newest.control {
             let sequence = projection.applied().control + 1;
-            let Some(changes) = self.read(sequence)? else {
+            let Some((at, changes)) = self.read(sequence)? else {
                 let what = format!("it is missing, while there is a change {}", newest.control);
                 return Err(Error::Damaged { sequence, what });
             };
-            projection.apply(sequence, &changes)?;
+            projection.apply(sequence, at, &changes)?;
         }
         while projection.applied().records < newest.records {
             let number = projection.applied().records + 1;
@@ -371,6 +374,7 @@ impl Registry {
                 fast.tokens.insert(token.id.clone(), Known::of(&token, hash));
             }
         }
+        fast.erased = Arc::new(projection.erasures()?.iter().map(Erasure::rows).collect());
         drop(projection);
         *self.fast.write() = fast;
         *turn = Told { control: applied.control, records: applied.records };
@@ -383,8 +387,8 @@ impl Registry {
         let mut turn = self.turn.lock();
         loop {
             let sequence = self.projection.lock().applied().control + 1;
-            let Some(changes) = self.read(sequence)? else { break };
-            self.apply(&mut turn, sequence, &changes)?;
+            let Some((at, changes)) = self.read(sequence)? else { break };
+            self.apply(&mut turn, sequence, at, &changes)?;
         }
         loop {
             let number = self.projection.lock().applied().records + 1;
@@ -403,7 +407,7 @@ impl Registry {
         at: UtcMicros,
         changes: Vec<Change>,
     ) -> Result<RegistryVersion, Error> {
-        let sequence = self.projection.lock().applied().control + 1;
+        let sequence = self.next_control();
         let bytes = Control::encode(sequence, at, &changes, &self.vault(), &*self.world.entropy)?;
         match self.objects.create(&self.names.control(sequence), bytes)? {
             Created::New => {}
@@ -413,14 +417,25 @@ impl Registry {
                 return Err(Error::Damaged { sequence, what });
             }
         }
-        self.apply(turn, sequence, &changes)?;
+        self.apply(turn, sequence, at, &changes)?;
         Ok(RegistryVersion(sequence))
     }
 
+    /// The number of the next change.
+    pub(crate) fn next_control(&self) -> u64 {
+        self.projection.lock().applied().control + 1
+    }
+
     /// Applies what is durable: to the memory first, because a revocation must hold even if SQLite fails.
-    fn apply(&self, turn: &mut Turn<'_>, sequence: u64, changes: &[Change]) -> Result<(), Error> {
+    fn apply(
+        &self,
+        turn: &mut Turn<'_>,
+        sequence: u64,
+        at: UtcMicros,
+        changes: &[Change],
+    ) -> Result<(), Error> {
         self.fast.write().apply(sequence, changes);
-        let applied = self.projection.lock().apply(sequence, changes);
+        let applied = self.projection.lock().apply(sequence, at, changes);
         if turn.control < sequence {
             turn.control = sequence;
             self.tell(&self.names.control(sequence));
@@ -446,7 +461,7 @@ impl Registry {
         }
     }
 
-    fn read(&self, sequence: u64) -> Result<Option<Vec<Change>>, Error> {
+    fn read(&self, sequence: u64) -> Result<Option<(UtcMicros, Vec<Change>)>, Error> {
         let Some(bytes) = self.objects.read(&self.names.control(sequence))? else { return Ok(None) };
         Control::decode(sequence, &bytes, &self.vault()).map(Some)
     }
@@ -468,6 +483,7 @@ impl Registry {
             public_key: new.public_key.clone(),
             sold_at: new.sold_at,
             added_at: self.world.clock.now(),
+            erased_until: None,
             revoked: None,
         }
     }
@@ -496,6 +512,19 @@ impl Fast {
                 }
                 Change::TokenRevoked { name, .. } => {
                     self.tokens.retain(|_, known| *known.holder.name != **name);
+                }
+                Change::Erased { erasure, .. } => {
+                    let mut erased = self.erased.to_vec();
+                    erased.push(erasure.rows());
+                    self.erased = Arc::new(erased);
+                }
+                Change::ErasureDone { number, .. } => {
+                    let mut erased = self.erased.to_vec();
+                    erased
+                        .iter_mut()
+                        .filter(|rows| rows.number == *number)
+                        .for_each(|rows| rows.is_open = false);
+                    self.erased = Arc::new(erased);
                 }
             }
         }

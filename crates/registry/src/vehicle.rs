@@ -28,6 +28,8 @@ pub struct Vehicle {
     pub sold_at: Option<UtcMicros>,
     /// When it was registered.
     pub added_at: UtcMicros,
+    /// What it said up to then was erased; `None` where nothing was.
+    pub erased_until: Option<UtcMicros>,
     /// Why and when it was revoked; `None` while it is active.
     pub revoked: Option<Revocation>,
 }
@@ -56,6 +58,7 @@ impl Vehicle {
             state: self.state(),
             iccid: self.iccid,
             public_key: self.public_key.as_deref().map(Box::from),
+            erased_until: self.erased_until,
         }
     }
 }

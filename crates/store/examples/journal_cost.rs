@@ -63,7 +63,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .iter()
         .map(|&id| {
             let (state, key) = (VehicleState::Active, KeyPeriod(0));
-            let facts = VehicleFacts { id, key, country, state, iccid: None, public_key: None };
+            let facts =
+                VehicleFacts { id, key, country, state, iccid: None, public_key: None, erased_until: None };
             policy::admit(&Facts {
                 rules: &Rules { country, require_tls: false, require_signature: false, pack },
                 version: RegistryVersion(1),

@@ -52,6 +52,7 @@ pub(crate) fn admission(vehicle: VehicleId, version: u64) -> Admission {
         state: VehicleState::Active,
         iccid: None,
         public_key: None,
+        erased_until: None,
     };
     let vin = "LRW3E7FS2RC000001".parse().expect("a VIN");
     policy::admit(&Facts {

@@ -11,7 +11,7 @@ mod pool;
 mod rewrite;
 mod run;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +24,7 @@ use parking_lot::Mutex;
 use crate::Error;
 use crate::columns::Names;
 use crate::delta::{DataFile, DeltaTable, Replacement, Snapshot, WrittenFile, version_of_commit};
+use crate::erased::{Erased, ErasureSource};
 use crate::schema::Table;
 use crate::tail::Tail;
 use crate::terms::{Cutoffs, Known, SignalClasses, TermSource};
@@ -60,6 +61,8 @@ pub struct Step {
     pub rows: u64,
     /// Rows whose term was over.
     pub expired: u64,
+    /// Rows that were erased.
+    pub erased: u64,
     /// Rows that were there twice.
     pub doubled: u64,
     /// Size of the files that left.
@@ -82,6 +85,7 @@ pub struct Maintenance {
     pub(crate) store: Arc<dyn ObjectStore>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) terms: Arc<dyn TermSource>,
+    pub(crate) erasures: Arc<dyn ErasureSource>,
     pub(crate) classes: Arc<SignalClasses>,
     pub(crate) names: Arc<Names>,
     pub(crate) known: Known,
@@ -120,8 +124,9 @@ impl Maintenance {
             let known = &self.known[table.index()];
             let mut expiry = plan::expiry(table, &snapshot, known, &cutoffs, urgency);
             if !expiry.unknown.is_empty() {
+                let erased = self.erasures.erased();
                 for file in &expiry.unknown {
-                    let contents = self.threads.block_on(self.context(table).contents(file))?;
+                    let contents = self.threads.block_on(self.context(table, &erased).contents(file))?;
                     known.learn(&file.add.path, contents);
                 }
                 expiry = plan::expiry(table, &snapshot, known, &cutoffs, urgency);
@@ -140,11 +145,37 @@ impl Maintenance {
         Ok(None)
     }
 
-    /// What of a table may be deleted. `entered` is the last version of it that the books have for good.
-    fn deletable(&self, table: &str, entered: i64) -> Result<Deletable, Error> {
+    /// Takes rows of open erasures out of some files of a table. `None` where no file holds any. `without` are files that were
+    /// looked into.
+    fn erase(&mut self, without: &mut HashSet<String>) -> Result<Option<Step>, Error> {
+        let erased = self.erasures.erased();
+        for table in Table::ALL {
+            let snapshot = self.settled(table)?;
+            let mut holding = Vec::new();
+            for file in snapshot.files.iter().filter(|file| erased.may_lie_in(file)) {
+                if without.contains(&file.add.path) {
+                    continue;
+                }
+                if self.threads.block_on(self.context(table, &erased).holds_erased(file))? {
+                    holding.push(file.clone());
+                } else {
+                    without.insert(file.add.path.clone());
+                }
+            }
+            let cutoffs = self.terms.terms().cutoffs(self.clock.now());
+            if let Some(files) = plan::together(holding).into_iter().next() {
+                return self.rewrite(table, &snapshot, &files, &cutoffs).map(Some);
+            }
+        }
+        Ok(None)
+    }
+
+    /// What of a table may be deleted. `entered` is the last version of it that the books have for good; `grace` for how long a
+    /// file stays that others stand for.
+    fn deletable(&self, table: &str, entered: i64, grace: Duration) -> Result<Deletable, Error> {
         let Some(table) = named(table) else { return Ok(Deletable::default()) };
         let snapshot = self.settled(table)?;
-        let grace = i64::try_from(GRACE_TIME.as_millis()).unwrap_or(i64::MAX);
+        let grace = i64::try_from(grace.as_millis()).unwrap_or(i64::MAX);
         let until = self.clock.now().0.div_euclid(1_000).saturating_sub(grace);
         let mut deletable = Deletable::default();
         for (name, tombstone) in snapshot.removed.iter().filter(|(_, gone)| gone.version <= entered) {
@@ -234,10 +265,11 @@ impl Maintenance {
         files: &[Arc<DataFile>],
         cutoffs: &Cutoffs,
     ) -> Result<Step, Error> {
-        let Rewritten { file, contents, rows, expired, doubled } =
-            self.threads.block_on(self.context(table).rewrite(files, cutoffs))?;
-        let mut step = Step { rows, expired, doubled, ..step_of(table, files) };
-        if files.len() == 1 && expired == 0 && doubled == 0 {
+        let open = self.erasures.erased();
+        let Rewritten { file, contents, rows, expired, erased, doubled } =
+            self.threads.block_on(self.context(table, &open).rewrite(files, cutoffs))?;
+        let mut step = Step { rows, expired, erased, doubled, ..step_of(table, files) };
+        if files.len() == 1 && expired + erased + doubled == 0 {
             // Its statistics are wider than its rows.
             for file in files {
                 self.known[table.index()].learn(&file.add.path, contents);
@@ -255,7 +287,7 @@ impl Maintenance {
             self.known[table.index()].learn(&name, contents);
             added.push(WrittenFile { name, bytes: step.bytes_after, statistics });
         }
-        self.replace(table, files, added, expired > 0)?;
+        self.replace(table, files, added, expired + erased > 0)?;
         Ok(step)
     }
 
@@ -310,8 +342,9 @@ impl Maintenance {
         Err(Error::Busy { table: table.name() })
     }
 
-    fn context(&self, table: Table) -> Context<'_> {
+    fn context<'a>(&'a self, table: Table, erased: &'a Erased) -> Context<'a> {
         Context {
+            erased,
             table,
             store: self.store.as_ref(),
             folder: &self.folders[table.index()],
@@ -352,6 +385,7 @@ fn step_of(table: Table, files: &[Arc<DataFile>]) -> Step {
         files_added: 0,
         rows: 0,
         expired: 0,
+        erased: 0,
         doubled: 0,
         bytes_before: files.iter().map(|file| u64::try_from(file.add.size).unwrap_or(0)).sum(),
         bytes_after: 0,

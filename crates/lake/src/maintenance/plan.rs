@@ -84,7 +84,7 @@ pub(super) fn expiry(
     urgency: Urgency,
 ) -> Expiry {
     let mut expiry = Expiry::default();
-    let mut days: BTreeMap<i64, Vec<Arc<DataFile>>> = BTreeMap::new();
+    let mut partly = Vec::new();
     let overdue_max = if urgency == Urgency::Now { 0 } else { OVERDUE_TIME };
     for file in &snapshot.files {
         match known.fate(table, file, cutoffs) {
@@ -92,14 +92,21 @@ pub(super) fn expiry(
             Fate::Gone => expiry.gone.push(file.clone()),
             Fate::Partly(overdue) if overdue <= overdue_max => {}
             Fate::Partly(_) if known.contents(table, file).is_none() => expiry.unknown.push(file.clone()),
-            Fate::Partly(_) => {
-                let day = received(file).map_or(0, |(_, last)| last.div_euclid(UtcMicros::PER_DAY));
-                days.entry(day).or_default().push(file.clone());
-            }
+            Fate::Partly(_) => partly.push(file.clone()),
         }
     }
-    expiry.partly = days.into_values().flat_map(grouped).collect();
+    expiry.partly = together(partly);
     expiry
+}
+
+/// Files of the same UTC days of receipt, as many as can be rewritten at a time.
+pub(super) fn together(files: Vec<Arc<DataFile>>) -> Vec<Vec<Arc<DataFile>>> {
+    let mut days: BTreeMap<i64, Vec<Arc<DataFile>>> = BTreeMap::new();
+    for file in files {
+        let day = received(&file).map_or(0, |(_, last)| last.div_euclid(UtcMicros::PER_DAY));
+        days.entry(day).or_default().push(file);
+    }
+    days.into_values().flat_map(grouped).collect()
 }
 
 fn is_small(file: &DataFile) -> bool {

@@ -103,7 +103,16 @@ impl Pool {
 
     /// The signal of each row of `signals`, by number, and the signals.
     pub(super) fn signals(&self) -> (&[i32], &[Arc<str>]) {
-        match self.column("signal") {
+        self.texts("signal")
+    }
+
+    /// The vehicle of each row, by number, and the vehicles.
+    pub(super) fn vehicles(&self) -> (&[i32], &[Arc<str>]) {
+        self.texts("vehicle")
+    }
+
+    fn texts(&self, name: &str) -> (&[i32], &[Arc<str>]) {
+        match self.column(name) {
             Some(Values::Text { numbers, words }) => (numbers, &words.list),
             _ => (&[], &[]),
         }

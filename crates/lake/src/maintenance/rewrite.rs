@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{AsArray, RecordBatch};
+use arrow::array::{AsArray, DictionaryArray, RecordBatch, TimestampMicrosecondArray};
 use arrow::datatypes::{Int32Type, TimestampMicrosecondType};
 use bytes::Bytes;
 use object_store::path::Path;
@@ -14,6 +14,7 @@ use crate::Error;
 use crate::columns::Names;
 use crate::delta::{DataFile, FileStatistics};
 use crate::encode::{BATCH_ROWS, FileEncoder};
+use crate::erased::Erased;
 use crate::maintenance::pool::Pool;
 use crate::schema::Table;
 use crate::terms::{Contents, Cutoffs, EVENT_CLASS, SignalClasses};
@@ -25,6 +26,7 @@ pub(super) struct Context<'a> {
     pub(super) folder: &'a Path,
     pub(super) names: &'a Arc<Names>,
     pub(super) classes: &'a SignalClasses,
+    pub(super) erased: &'a Erased,
 }
 
 /// Rows that were read, put in order and encoded.
@@ -36,6 +38,8 @@ pub(super) struct Rewritten {
     pub(super) rows: u64,
     /// Rows whose term was over.
     pub(super) expired: u64,
+    /// Rows that were to be erased.
+    pub(super) erased: u64,
     /// Rows that were there twice.
     pub(super) doubled: u64,
 }
@@ -52,9 +56,9 @@ impl Context<'_> {
             let bytes = self.read(file).await?;
             read_rows(self.table, bytes, &mut pool).map_err(|why| self.damaged(file, why))?;
         }
-        let (order, contents, expired) = self.kept(&pool, cutoffs);
+        let Sorted { order, contents, expired, erased } = self.kept(&pool, cutoffs);
         let rows = pool.rows() as u64;
-        let doubled = rows - expired - order.len() as u64;
+        let doubled = rows - expired - erased - order.len() as u64;
         let encoded = FileEncoder::new(self.table, self.names.clone()).and_then(|mut encoder| {
             for rows in order.chunks(BATCH_ROWS) {
                 encoder.push_batch(&pool.batch(rows)?)?;
@@ -62,7 +66,7 @@ impl Context<'_> {
             encoder.finish()
         });
         let file = encoded.map_err(|source| Error::Encode { table: self.table.name(), source })?;
-        Ok(Rewritten { file, contents, rows, expired, doubled })
+        Ok(Rewritten { file, contents, rows, expired, erased, doubled })
     }
 
     /// What a file of `signals` holds of each class: two columns of it are read.
@@ -73,8 +77,14 @@ impl Context<'_> {
         Ok(contents)
     }
 
-    /// The kept rows in their order, what they are of, and how many were left out because their term is over.
-    fn kept(&self, pool: &Pool, cutoffs: &Cutoffs) -> (Vec<u32>, Contents, u64) {
+    /// Whether a file holds rows that are to be erased: two columns of it are read.
+    pub(super) async fn holds_erased(&self, file: &DataFile) -> Result<bool, Error> {
+        let bytes = self.read(file).await?;
+        self.look_for_erased(bytes).map_err(|why| self.damaged(file, why))
+    }
+
+    /// The kept rows in their order.
+    fn kept(&self, pool: &Pool, cutoffs: &Cutoffs) -> Sorted {
         let received = pool.times("received_at");
         let at = |row: usize| received[row].unwrap_or(0);
         let (numbers, signals) = pool.signals();
@@ -84,14 +94,44 @@ impl Context<'_> {
             Table::Positions => model::Class::Location,
             Table::Events => EVENT_CLASS,
         };
-        let keeps = |row: usize| cutoffs.keeps(class(row), at(row));
-        let order = pool.order(keeps);
+        let (vehicle_numbers, vehicles) = pool.vehicles();
+        let spans: Vec<&[(i64, i64)]> = if self.erased.open().is_empty() {
+            vec![&[]; vehicles.len()]
+        } else {
+            vehicles.iter().map(|vehicle| self.erased.of(vehicle)).collect()
+        };
+        let is_erased = |row: usize| {
+            spans[vehicle_numbers[row] as usize].iter().any(|(from, to)| (*from..*to).contains(&at(row)))
+        };
+        let is_over = |row: usize| !cutoffs.keeps(class(row), at(row));
+        let order = pool.order(|row| !is_erased(row) && !is_over(row));
         let mut contents = Contents::default();
         for row in &order {
             contents.add(class(*row as usize), at(*row as usize));
         }
-        let expired = (0..pool.rows()).filter(|row| !keeps(*row)).count() as u64;
-        (order, contents, expired)
+        let count = |is: &dyn Fn(usize) -> bool| (0..pool.rows()).filter(|row| is(*row)).count() as u64;
+        let erased = count(&is_erased);
+        let expired = count(&|row| !is_erased(row) && is_over(row));
+        Sorted { order, contents, expired, erased }
+    }
+
+    fn look_for_erased(&self, bytes: Bytes) -> Result<bool, String> {
+        let builder = builder(self.table, bytes)?;
+        let mask = ProjectionMask::columns(builder.parquet_schema(), ["vehicle", "received_at"]);
+        let reader = builder.with_projection(mask).build().map_err(|error| error.to_string())?;
+        for batch in reader {
+            let batch = batch.map_err(|error| error.to_string())?;
+            let (vehicles, times) = (texts(&batch, "vehicle")?, times(&batch, "received_at")?);
+            let words = vehicles.values().as_string_opt::<i32>().ok_or("column vehicle is not a text")?;
+            let spans: Vec<_> = words.iter().map(|vehicle| self.erased.of(vehicle.unwrap_or(""))).collect();
+            let is_erased = |(vehicle, at): (&i32, &i64)| {
+                spans[*vehicle as usize].iter().any(|(from, to)| (*from..*to).contains(at))
+            };
+            if vehicles.keys().values().iter().zip(times.values()).any(is_erased) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     fn look(&self, bytes: Bytes, contents: &mut Contents) -> Result<(), String> {
@@ -100,13 +140,7 @@ impl Context<'_> {
         let reader = builder.with_projection(mask).build().map_err(|error| error.to_string())?;
         for batch in reader {
             let batch = batch.map_err(|error| error.to_string())?;
-            let column =
-                |name: &str| batch.column_by_name(name).ok_or_else(|| format!("column {name} is missing"));
-            let signals =
-                column("signal")?.as_dictionary_opt::<Int32Type>().ok_or("column signal is not a text")?;
-            let times = column("received_at")?
-                .as_primitive_opt::<TimestampMicrosecondType>()
-                .ok_or("column received_at is not a time")?;
+            let (signals, times) = (texts(&batch, "signal")?, times(&batch, "received_at")?);
             let words = signals.values().as_string_opt::<i32>().ok_or("column signal is not a text")?;
             let classes: Vec<_> = words.iter().map(|path| self.classes.of(path.unwrap_or(""))).collect();
             for (signal, at) in signals.keys().values().iter().zip(times.values()) {
@@ -124,6 +158,25 @@ impl Context<'_> {
     fn damaged(&self, file: &DataFile, why: String) -> Error {
         Error::DamagedFile { table: self.table.name(), file: file.add.path.clone(), why }
     }
+}
+
+/// Rows in their order, and what became of the others.
+struct Sorted {
+    order: Vec<u32>,
+    contents: Contents,
+    expired: u64,
+    erased: u64,
+}
+
+fn texts<'b>(batch: &'b RecordBatch, name: &str) -> Result<&'b DictionaryArray<Int32Type>, String> {
+    let column = batch.column_by_name(name).and_then(|column| column.as_dictionary_opt::<Int32Type>());
+    column.ok_or_else(|| format!("column {name} is missing or not a text"))
+}
+
+fn times<'b>(batch: &'b RecordBatch, name: &str) -> Result<&'b TimestampMicrosecondArray, String> {
+    let column = batch.column_by_name(name);
+    let times = column.and_then(|column| column.as_primitive_opt::<TimestampMicrosecondType>());
+    times.ok_or_else(|| format!("column {name} is missing or not a time"))
 }
 
 fn builder(table: Table, bytes: Bytes) -> Result<ParquetRecordBatchReaderBuilder<Bytes>, String> {

@@ -3,9 +3,12 @@
 //! The order: what an earlier run left is finished and swept; rows leave; files are put together; the books enter the tables'
 //! versions; and only then objects are deleted. So the books have said of each object that goes that it may.
 
+use std::collections::HashSet;
+use std::time::Duration;
+
 use object_store::path::Path;
 
-use super::{Maintenance, Step, Urgency};
+use super::{GRACE_TIME, Maintenance, Step, Urgency};
 use crate::Error;
 use crate::source::SourceError;
 
@@ -33,6 +36,8 @@ pub enum Work {
     Expire,
     /// Both.
     Both,
+    /// Take out the rows of open erasures, and destroy all that held them: files, also those that others stand for, and the log.
+    Erase,
 }
 
 /// What a run has done.
@@ -48,6 +53,8 @@ pub struct Done {
     pub commits: u64,
     /// Files deleted that an earlier run had written and not committed.
     pub swept: u64,
+    /// Whether it went to its end.
+    pub is_clean: bool,
 }
 
 impl Maintenance {
@@ -64,6 +71,20 @@ impl Maintenance {
     ) -> Result<Done, Error> {
         books.finish()?;
         let mut done = Done { swept: self.sweep()?, ..Done::default() };
+        if work == Work::Erase {
+            // What an earlier run has taken out may still lie there.
+            self.has_expired = [true; 3];
+            let mut without = HashSet::new();
+            while let Some(step) = self.erase(&mut without)? {
+                done.steps.push(step);
+                if !done.steps.last().is_some_and(&mut *goes_on) {
+                    return Ok(done);
+                }
+            }
+            self.clean(books, Duration::ZERO, &mut done)?;
+            done.is_clean = true;
+            return Ok(done);
+        }
         if work != Work::Compact {
             while let Some(step) = self.expire(urgency)? {
                 done.steps.push(step);
@@ -72,7 +93,7 @@ impl Maintenance {
                 }
             }
             // What may not be kept goes before files are put together, which takes long.
-            self.clean(books, &mut done)?;
+            self.clean(books, GRACE_TIME, &mut done)?;
         }
         if work != Work::Expire {
             while let Some(step) = self.compact(urgency)? {
@@ -81,17 +102,24 @@ impl Maintenance {
                     return Ok(done);
                 }
             }
-            self.clean(books, &mut done)?;
+            self.clean(books, GRACE_TIME, &mut done)?;
         }
+        done.is_clean = true;
         Ok(done)
     }
 
-    /// Deletes what the books have as gone.
-    fn clean(&mut self, books: &dyn Books, done: &mut Done) -> Result<(), Error> {
+    /// Deletes what the books have as gone; files that others stand for after `grace`. Without grace all of it must go.
+    fn clean(&mut self, books: &dyn Books, grace: Duration, done: &mut Done) -> Result<(), Error> {
         for table in self.tables() {
             let newest = self.version(table)?;
             let entered = books.entered(table, newest)?;
-            let deletable = self.deletable(table, entered)?;
+            if grace.is_zero() && entered < newest {
+                return Err(SourceError(format!(
+                    "the ledger has not entered version {newest} of {table} yet"
+                ))
+                .into());
+            }
+            let deletable = self.deletable(table, entered, grace)?;
             for some in deletable.expired.chunks(Self::DELETES_MAX) {
                 // An earlier run may have been cut after it had deleted some.
                 let mut there = Vec::new();

@@ -19,6 +19,7 @@ use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
 use futures::StreamExt;
 use model::UtcMicros;
 
+use crate::erased::Erased;
 use crate::schema::time_type;
 use crate::source::{FrameBatch, FrameSource, SourceError, StoredFrame};
 
@@ -41,11 +42,12 @@ static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
 /// The sealed batches as a table.
 pub(crate) struct FramesTable {
     source: Arc<dyn FrameSource>,
+    erased: Arc<Erased>,
 }
 
 impl FramesTable {
-    pub(crate) fn new(source: Arc<dyn FrameSource>) -> Self {
-        Self { source }
+    pub(crate) fn new(source: Arc<dyn FrameSource>, erased: Arc<Erased>) -> Self {
+        Self { source, erased }
     }
 }
 
@@ -76,7 +78,8 @@ impl TableProvider for FramesTable {
         let from = from.map(|from| from.plus_micros(-UtcMicros::PER_HOUR));
         let batches = self.source.batches(from, until).await.map_err(external)?;
         let with_bytes = projection.is_none_or(|columns| columns.contains(&FRAME));
-        let partition = FramesStream { source: self.source.clone(), batches: batches.into(), with_bytes };
+        let (source, erased) = (self.source.clone(), self.erased.clone());
+        let partition = FramesStream { source, erased, batches: batches.into(), with_bytes };
         let partitions: Vec<Arc<dyn PartitionStream>> = vec![Arc::new(partition)];
         Ok(Arc::new(StreamingTableExec::try_new(SCHEMA.clone(), partitions, projection, [], false, limit)?))
     }
@@ -91,6 +94,7 @@ impl std::fmt::Debug for FramesTable {
 /// One batch after the other, so that only one is in memory.
 struct FramesStream {
     source: Arc<dyn FrameSource>,
+    erased: Arc<Erased>,
     batches: Arc<[FrameBatch]>,
     with_bytes: bool,
 }
@@ -102,11 +106,17 @@ impl PartitionStream for FramesStream {
 
     fn execute(&self, _context: Arc<TaskContext>) -> SendableRecordBatchStream {
         let (source, batches, with_bytes) = (self.source.clone(), self.batches.clone(), self.with_bytes);
+        let erased = self.erased.clone();
         let rows = futures::stream::iter(0..batches.len()).then(move |index| {
-            let (source, batches) = (source.clone(), batches.clone());
+            let (source, batches, erased) = (source.clone(), batches.clone(), erased.clone());
             async move {
                 let mut rows = Rows::default();
-                let mut each = |frame: StoredFrame<'_>| rows.push(&frame);
+                let mut each = |frame: StoredFrame<'_>| {
+                    // Bytes are gone with the key; that a vehicle sent something is not shown either.
+                    if !erased.takes(frame.vehicle, frame.received_at.0) {
+                        rows.push(&frame);
+                    }
+                };
                 source.read(&batches[index], with_bytes, &mut each).await.map_err(external)?;
                 rows.finish()
             }

@@ -1,4 +1,4 @@
-//! Rows whose term is over don't show, wherever they still lie.
+//! Rows whose term is over and rows that were erased don't show, wherever they still lie.
 
 use std::sync::Arc;
 
@@ -15,6 +15,7 @@ use datafusion::physical_plan::projection::ProjectionExec;
 use model::Class;
 
 use crate::delta::DataFile;
+use crate::erased::Erased;
 use crate::schema::Table;
 use crate::terms::{Cutoffs, EVENT_CLASS, Fate, Known, SignalClasses, UNKNOWN_CLASS};
 
@@ -22,13 +23,20 @@ use crate::terms::{Cutoffs, EVENT_CLASS, Fate, Known, SignalClasses, UNKNOWN_CLA
 pub(crate) struct Kept {
     table: Table,
     pub(crate) cutoffs: Cutoffs,
+    pub(crate) erased: Arc<Erased>,
     known: Known,
     classes: Arc<SignalClasses>,
 }
 
 impl Kept {
-    pub(crate) fn new(table: Table, cutoffs: Cutoffs, known: Known, classes: Arc<SignalClasses>) -> Self {
-        Self { table, cutoffs, known, classes }
+    pub(crate) fn new(
+        table: Table,
+        cutoffs: Cutoffs,
+        erased: Arc<Erased>,
+        known: Known,
+        classes: Arc<SignalClasses>,
+    ) -> Self {
+        Self { table, cutoffs, erased, known, classes }
     }
 
     /// The files of which all rows are kept, and those of which some may be gone. Files of which all are gone are left out.
@@ -39,8 +47,9 @@ impl Kept {
         let (mut whole, mut partly) = (Vec::new(), Vec::new());
         for file in files {
             match self.known[self.table.index()].fate(self.table, file, &self.cutoffs) {
-                Fate::Kept => whole.push(file),
                 Fate::Gone => {}
+                Fate::Kept if !self.erased.may_lie_in(file) => whole.push(file),
+                Fate::Kept => partly.push(file),
                 Fate::Partly(_) => partly.push(file),
             }
         }
@@ -50,7 +59,8 @@ impl Kept {
     /// Columns that a scan must give so that its rows can be judged: those asked for, and behind them what is missing.
     pub(crate) fn scanned(&self, projection: Option<&Vec<usize>>) -> Option<Vec<usize>> {
         let mut columns = projection?.clone();
-        for name in ["signal", "received_at"] {
+        let vehicle = (!self.erased.open().is_empty()).then_some("vehicle");
+        for name in ["signal", "received_at"].into_iter().chain(vehicle) {
             if let Some(place) = self.table.columns().iter().position(|column| column.name == name)
                 && !columns.contains(&place)
             {
@@ -60,7 +70,7 @@ impl Kept {
         Some(columns)
     }
 
-    /// Leaves out rows whose term is over, and then the columns beyond the first `columns`.
+    /// Leaves out rows whose term is over and those that were erased, and then the columns beyond the first `columns`.
     pub(crate) fn filter(
         &self,
         state: &dyn Session,
@@ -81,6 +91,16 @@ impl Kept {
     }
 
     fn condition(&self) -> Expr {
+        let instant = |at: i64| lit(ScalarValue::TimestampMicrosecond(Some(at), Some("UTC".into())));
+        self.erased.open().iter().fold(self.in_term(), |condition, rows| {
+            let is_other = col("vehicle").not_eq(lit(rows.vehicle.as_str()));
+            let is_outside =
+                col("received_at").lt(instant(rows.from.0)).or(col("received_at").gt_eq(instant(rows.to.0)));
+            condition.and(is_other.or(is_outside))
+        })
+    }
+
+    fn in_term(&self) -> Expr {
         let since = |class: Class| {
             let cutoff = Some(self.cutoffs.of(class));
             col("received_at").gt_eq(lit(ScalarValue::TimestampMicrosecond(cutoff, Some("UTC".into()))))

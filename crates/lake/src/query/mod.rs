@@ -38,6 +38,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout;
 
 use crate::columns::Names;
+use crate::erased::ErasureSource;
 use crate::query::catalog::ClosedTable;
 use crate::query::frames::FramesTable;
 use crate::query::kept::Kept;
@@ -69,6 +70,7 @@ pub struct Answer {
 /// What says which rows are still shown.
 pub(crate) struct Retention {
     pub(crate) terms: Arc<dyn TermSource>,
+    pub(crate) erasures: Arc<dyn ErasureSource>,
     pub(crate) known: Known,
     pub(crate) classes: Arc<SignalClasses>,
 }
@@ -271,15 +273,16 @@ impl Queries {
     pub(crate) fn tables(&self, allowed: &Allowed) -> Tables {
         let mut tables = Tables::default();
         let views = self.tail.views();
-        let Retention { terms, known, classes } = &self.retention;
+        let Retention { terms, erasures, known, classes } = &self.retention;
+        let erased = erasures.erased();
         let cutoffs = terms.terms().cutoffs(self.tail.clock().now());
         for ((table, view), folder) in Table::ALL.into_iter().zip(views).zip(&self.folders) {
-            let kept = Kept::new(table, cutoffs, known.clone(), classes.clone());
+            let kept = Kept::new(table, cutoffs, erased.clone(), known.clone(), classes.clone());
             let make = || LakeTable::new(table, view, self.names.clone(), folder.clone(), kept);
             tables.add(table.name(), allowed, make);
         }
         let Sources { frames, vehicles, records } = &self.sources;
-        tables.add(Self::FRAMES, allowed, || FramesTable::new(frames.clone()));
+        tables.add(Self::FRAMES, allowed, || FramesTable::new(frames.clone(), erased.clone()));
         tables.add(Self::VEHICLES, allowed, || VehiclesTable::new(vehicles.clone()));
         for declared in &self.records {
             tables.add(declared.name(), allowed, || RecordsTable::new(declared.clone(), records.clone()));

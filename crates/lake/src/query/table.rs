@@ -29,6 +29,7 @@ use object_store::path::Path;
 
 use crate::columns::{Gather, Names};
 use crate::delta::{Bounds, DataFile, FileStatistics};
+use crate::erased::Erased;
 use crate::query::counted::CountedExec;
 use crate::query::kept::Kept;
 use crate::query::store_url;
@@ -123,6 +124,7 @@ impl LakeTable {
             columns,
             schema: schema.clone(),
             cutoffs: self.kept.cutoffs,
+            erased: self.kept.erased.clone(),
         };
         let rows = self.view.slabs.iter().map(|slab| slab.rows_of(self.table)).sum();
         let scan = StreamingTableExec::try_new(schema, vec![Arc::new(stream)], None, [], false, limit)?;
@@ -200,6 +202,7 @@ struct TailStream {
     columns: Vec<usize>,
     schema: SchemaRef,
     cutoffs: Cutoffs,
+    erased: Arc<Erased>,
 }
 
 impl TailStream {
@@ -215,10 +218,11 @@ impl PartitionStream for TailStream {
     fn execute(&self, _context: Arc<TaskContext>) -> SendableRecordBatchStream {
         let (table, names) = (self.table, self.names.clone());
         let (columns, schema, cutoffs) = (self.columns.clone(), self.schema.clone(), self.cutoffs);
+        let erased = self.erased.clone();
         let batches = self.slabs.clone().into_iter().flat_map(move |slab| {
             let slabs = [slab];
             let gather = Gather::new(&names, table, &slabs);
-            let places = gather.kept(&cutoffs);
+            let places = gather.kept(&cutoffs, &erased);
             let batches: Vec<Result<RecordBatch>> = places
                 .chunks(Self::BATCH_ROWS)
                 .map(|places| {

@@ -2,6 +2,7 @@
 
 mod allowed;
 mod duplicates;
+mod erasure;
 mod exactly_once;
 mod ledgered;
 mod maintenance;

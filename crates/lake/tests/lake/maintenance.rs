@@ -47,12 +47,17 @@ impl Books for Plain {
     }
 }
 
-fn run(center: &Center, store: &Arc<dyn ObjectStore>, work: Work, urgency: Urgency) -> Result<Done, Error> {
+pub(crate) fn run(
+    center: &Center,
+    store: &Arc<dyn ObjectStore>,
+    work: Work,
+    urgency: Urgency,
+) -> Result<Done, Error> {
     center.maintenance.lock().run(work, urgency, &Plain(store.clone()), &mut |_| true)
 }
 
 /// Takes and commits batches of some frames each.
-fn fill(center: &mut Center, batches: std::ops::Range<u64>, frames: u64) {
+pub(crate) fn fill(center: &mut Center, batches: std::ops::Range<u64>, frames: u64) {
     for batch in batches {
         let (first, last) = (batch * frames + 1, (batch + 1) * frames);
         center.take(batch, first..=last);
@@ -73,14 +78,14 @@ fn dump(center: &Center) -> [String; 3] {
     ]
 }
 
-fn listed(store: &dyn ObjectStore) -> Vec<String> {
+pub(crate) fn listed(store: &dyn ObjectStore) -> Vec<String> {
     let objects: Vec<_> = futures::executor::block_on(store.list(None).try_collect()).expect("a list");
     let mut names: Vec<String> = objects.into_iter().map(|object| object.location.to_string()).collect();
     names.sort_unstable();
     names
 }
 
-fn data_files(store: &dyn ObjectStore, table: &str) -> usize {
+pub(crate) fn data_files(store: &dyn ObjectStore, table: &str) -> usize {
     let folder = format!("shanghai-1/lake/{table}/");
     let is_data = |name: &&String| name.starts_with(&folder) && !name.contains("_delta_log");
     listed(store).iter().filter(is_data).count()

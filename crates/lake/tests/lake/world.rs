@@ -11,9 +11,9 @@ use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use lake::{
-    Allowed, Answer, BatchRange, Commit, Error, FrameBatch, FrameSource, Lake, LakeWriter, Maintenance,
-    NoRecords, Parts, QueryError, RecordSource, Settings, SourceError, StoredFrame, TermSource, Terms,
-    VehicleRow, VehicleSource,
+    Allowed, Answer, BatchRange, Commit, Erased, ErasedRows, ErasureSource, Error, FrameBatch, FrameSource,
+    Lake, LakeWriter, Maintenance, NoRecords, Parts, QueryError, RecordSource, Settings, SourceError,
+    StoredFrame, TermSource, Terms, VehicleRow, VehicleSource,
 };
 use model::{
     Class, Clock, ConnectionId, Datatype, Event, KeyPeriod, Position, Protocol, Quality, Reading,
@@ -236,6 +236,22 @@ impl TermSource for TestTerms {
     }
 }
 
+/// Erasures as a test sets them.
+#[derive(Default)]
+pub(crate) struct TestErasures(Mutex<Arc<Erased>>);
+
+impl TestErasures {
+    pub(crate) fn set(&self, rows: &[ErasedRows]) {
+        *self.0.lock() = Arc::new(Erased::new(rows.iter().copied()));
+    }
+}
+
+impl ErasureSource for TestErasures {
+    fn erased(&self) -> Arc<Erased> {
+        self.0.lock().clone()
+    }
+}
+
 struct TestVehicles;
 
 impl VehicleSource for TestVehicles {
@@ -264,6 +280,7 @@ pub(crate) struct Center {
     pub(crate) maintenance: Arc<Mutex<Maintenance>>,
     pub(crate) clock: Arc<TestClock>,
     pub(crate) frames: Arc<TestFrames>,
+    pub(crate) erasures: Arc<TestErasures>,
     runtime: tokio::runtime::Runtime,
 }
 
@@ -284,6 +301,7 @@ impl Center {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let frames = Arc::new(TestFrames { read: Mutex::new(Vec::new()) });
         let clock = Arc::new(TestClock::default());
+        let erasures = Arc::new(TestErasures::default());
         let (lake, writer, maintenance) = runtime.block_on(Lake::open(Parts {
             settings,
             store,
@@ -295,9 +313,10 @@ impl Center {
             vehicles: Arc::new(TestVehicles),
             records,
             terms: Arc::new(TestTerms),
+            erasures: erasures.clone(),
         }))?;
         let maintenance = Arc::new(Mutex::new(maintenance));
-        Ok(Self { lake, writer, maintenance, clock, frames, runtime })
+        Ok(Self { lake, writer, maintenance, clock, frames, erasures, runtime })
     }
 
     pub(crate) fn new() -> Self {

@@ -19,7 +19,7 @@ fn allowed(access: &Access, role: Role, action: Action, resource: Resource<'_>) 
 
 #[test]
 fn each_role_may_what_the_default_policies_say() {
-    let table: [(Action, [bool; 4]); 16] = [
+    let table: [(Action, [bool; 4]); 18] = [
         // operator, analyst, officer, auditor
         (Action::MetricsRead, [true, false, false, true]),
         (Action::VehiclesRead, [true, false, true, false]),
@@ -28,6 +28,8 @@ fn each_role_may_what_the_default_policies_say() {
         (Action::PlatformsRead, [true, false, false, false]),
         (Action::PlatformsWrite, [true, false, false, false]),
         (Action::RecordsWrite, [false, false, true, false]),
+        (Action::SubjectsRead, [false, false, true, false]),
+        (Action::SubjectsErase, [false, false, true, false]),
         (Action::Query, [false, true, true, false]),
         (Action::LakeRead, [true, false, true, true]),
         (Action::LakeWrite, [true, false, true, false]),

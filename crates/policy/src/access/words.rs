@@ -147,6 +147,10 @@ actions! {
     PlatformsWrite = "platforms.write",
     /// Import records of sale, ownership and service.
     RecordsWrite = "records.write",
+    /// See which erasures were asked for and how far they are, and take out all that is held of a vehicle.
+    SubjectsRead = "subjects.read",
+    /// Erase what is held of a vehicle or of an owner's period.
+    SubjectsErase = "subjects.erase",
     /// Query a table: of [`Resource::Table`].
     Query = "query",
     /// See how the tables' files are.

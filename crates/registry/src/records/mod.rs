@@ -16,6 +16,6 @@ pub use import::RecordsImported;
 pub(crate) use object::RecordsObject;
 pub use object::records_of;
 pub use parse::{RECORD_ROWS_MAX, RECORDS_BYTES_MAX, RecordInput};
-pub(crate) use projection::sql_schema;
+pub(crate) use projection::{delete_records, sql_schema};
 pub use schema::{Field, FieldKind, RecordSchema};
 pub use tables::{Column, FieldValue, OwnerPeriod, RecordPlace, RecordRow, RecordTable};

@@ -80,6 +80,13 @@ impl Projection {
         read().map_err(error("looking owners up"))
     }
 
+    /// The owners' periods of a vehicle with their data keys, earliest first.
+    pub(crate) fn owner_keys(&self, vehicle: VehicleId) -> Result<Vec<(OwnerPeriod, KeyPeriod)>, Error> {
+        let keyed =
+            |keyed: KeyedPeriod| (OwnerPeriod { from: keyed.period.from, to: keyed.period.to }, keyed.key);
+        Ok(self.owner_periods(vehicle)?.into_iter().map(keyed).collect())
+    }
+
     /// The owner's period that an instant lies in.
     pub(super) fn owner_period(
         &self,
@@ -141,6 +148,19 @@ impl Projection {
         };
         read().map_err(error("reading records"))
     }
+}
+
+/// Deletes a vehicle's records that are sealed under a data key.
+pub(crate) fn delete_records(
+    transaction: &Transaction<'_>,
+    vehicle: &str,
+    key: KeyPeriod,
+) -> rusqlite::Result<()> {
+    for kind in RecordKind::ALL {
+        let sql = format!("delete from {} where vehicle = ?1 and key_period = ?2", kind.table());
+        transaction.prepare_cached(&sql)?.execute(params![vehicle, key.0])?;
+    }
+    Ok(())
 }
 
 fn instant(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<UtcMicros>> {
