@@ -11,7 +11,7 @@ use model::{Clock, Protocol, UtcMicros, Vin};
 use policy::Rules;
 use store::Journal;
 use tokio::sync::watch;
-use wire::gbt32960::{Cipher, Keys, Mode, Padding};
+use wire::gbt32960::{Cipher, CoordinateSystem, Keys, Mode, Padding};
 use wire::tesla::Issuer;
 
 use crate::api::query::Sql;
@@ -21,6 +21,7 @@ use crate::cosigning::{Cosigning, CosigningError};
 use crate::egress::Declared;
 use crate::egress::declared::DeclarationError;
 use crate::egress::gauges::egress_gauges;
+use crate::erasure::{self, Eraser};
 #[cfg(feature = "lake")]
 use crate::housekeeping::Housekeeper;
 use crate::ingress::connections::{Connections, Nudge};
@@ -28,7 +29,7 @@ use crate::ingress::diary::Diary;
 use crate::ingress::gate::{self, Gate, claimed_vin, refused_certificate};
 use crate::ingress::listener::{ListenError, Listeners, Service};
 use crate::ingress::tls::{Clients, RefusedCertificates, Reload, Tls, TlsError, TlsFiles};
-use crate::live::{View, connection_gauges, journal_gauges, ledger_gauges};
+use crate::live::{View, connection_gauges, erasure_gauges, journal_gauges, ledger_gauges};
 #[cfg(feature = "lake")]
 use crate::live::{chores_gauges, table_gauges};
 use crate::observe::Metrics;
@@ -80,6 +81,7 @@ pub(crate) enum AssembleError {
 /// Journal, sealer, pipeline and tables: what works without any listener, so also in a command that has opened the folder itself.
 pub(crate) struct Flow {
     pub(crate) journal: Journal,
+    pub(crate) eraser: Arc<Eraser>,
     #[cfg(feature = "lake")]
     lake: Option<(Tables, Pipeline)>,
 }
@@ -95,9 +97,14 @@ impl Flow {
         if center.settings.lake.enabled {
             return Self::open_with_lake(rooms, world).await;
         }
-        let _unused_without_tables = world;
         let journal = open_journal(rooms, &center).await?;
+        let eraser = Eraser::start(erasure::Parts {
+            #[cfg(feature = "lake")]
+            tables: None,
+            ..eraser_parts(rooms, &journal, world)
+        });
         Ok(Self {
+            eraser: Arc::new(eraser.map_err(AssembleError::Thread)?),
             journal,
             #[cfg(feature = "lake")]
             lake: None,
@@ -130,10 +137,6 @@ impl Flow {
         let sealed = inbox.clone();
         rooms.books.tell(Box::new(move |batch: &store::SealedBatch| sealed.put(batch)));
         let journal = open_journal(rooms, &center).await?;
-        let coordinates = match settings.gbt32960.position_2016 {
-            settings::Coordinates::Wgs84 => wire::gbt32960::CoordinateSystem::Wgs84,
-            settings::Coordinates::Gcj02 => wire::gbt32960::CoordinateSystem::Gcj02,
-        };
         let pipeline = Pipeline::start(PipelineParts {
             store: rooms.store.clone(),
             journal: journal.clone(),
@@ -141,7 +144,7 @@ impl Flow {
             writer,
             inbox,
             book: rooms.books.book().clone(),
-            context: wire::Context::new(keys(&center)?, coordinates),
+            context: wire::Context::new(keys(&center)?, coordinates(settings)),
             metrics: rooms.metrics.clone(),
         })
         .map_err(AssembleError::Thread)?;
@@ -153,7 +156,12 @@ impl Flow {
         let housekeeper = Housekeeper::start(maintenance, book, world.clock.clone(), interval)
             .map_err(AssembleError::Thread)?;
         let tables = Tables { lake, housekeeper: Arc::new(housekeeper) };
-        Ok(Self { journal, lake: Some((tables, pipeline)) })
+        let eraser = Eraser::start(erasure::Parts {
+            tables: Some((tables.housekeeper.clone(), pipeline.progress.clone())),
+            ..eraser_parts(rooms, &journal, world)
+        });
+        let eraser = Arc::new(eraser.map_err(AssembleError::Thread)?);
+        Ok(Self { journal, eraser, lake: Some((tables, pipeline)) })
     }
 
     /// Who answers SQL; `None` in a pure gateway.
@@ -186,14 +194,32 @@ impl Flow {
 
     /// Makes durable what was appended, seals it and lets the tables take it. Blocks. Returns whether everything was sealed.
     pub(crate) fn close(self) -> bool {
+        // What is open goes on at the next start.
+        self.eraser.end();
         let is_sealed = self.journal.close(true, SEAL_TIME);
         #[cfg(feature = "lake")]
         if let Some((tables, pipeline)) = self.lake {
             // First, for the pipeline enters what it waits for.
             tables.housekeeper.finish();
+            self.eraser.finish();
             pipeline.finish();
+            return is_sealed;
         }
+        self.eraser.finish();
         is_sealed
+    }
+}
+
+fn eraser_parts(rooms: &Rooms, journal: &Journal, world: &World) -> erasure::Parts {
+    erasure::Parts {
+        registry: rooms.registry.clone(),
+        journal: journal.clone(),
+        center: rooms.center.clone(),
+        packs: rooms.packs.clone(),
+        books: rooms.books.clone(),
+        clock: world.clock.clone(),
+        #[cfg(feature = "lake")]
+        tables: None,
     }
 }
 
@@ -242,6 +268,7 @@ impl Serving {
             rules: rules(&rooms),
             limits: settings.limits.clone(),
             issuers: issuers(settings)?,
+            looking: wire::Context::new(keys(&center)?, coordinates(settings)),
         }));
         let mut serving = Self {
             listeners: Listeners::new(gate.clone()),
@@ -334,7 +361,8 @@ impl Serving {
             bytes_max: settings.journal.bytes_max,
         });
         self.add_gauges();
-        let office = Arc::new(self.rooms.office(world, Some(live), self.flow.sql()));
+        let office =
+            Arc::new(self.rooms.office(world, Some(live), self.flow.sql(), Some(self.flow.eraser.clone())));
         if !settings.http.listen.is_empty() {
             let tls = self.tls(Protocol::Center, Clients::Anonymous)?;
             self.listeners.open(&settings.http.listen, Service::Http(tls, public_router(office.clone())))?;
@@ -401,10 +429,11 @@ impl Serving {
 
     fn add_gauges(&self) {
         let (gate, journal) = (self.gate.clone(), self.flow.journal.clone());
-        let books = self.rooms.books.clone();
+        let (books, eraser) = (self.rooms.books.clone(), self.flow.eraser.clone());
         self.rooms.metrics.add_gauges(move |gauges| {
             connection_gauges(&gate, gauges)?;
             journal_gauges(&journal, gauges)?;
+            erasure_gauges(&eraser, gauges)?;
             ledger_gauges(&books, gauges)
         });
         #[cfg(feature = "lake")]
@@ -461,6 +490,13 @@ fn issuers(settings: &Settings) -> Result<Vec<Issuer>, AssembleError> {
         Ok(Issuer { name: issuer.name.clone(), device_type })
     };
     settings.tesla.issuers.iter().map(read).collect()
+}
+
+fn coordinates(settings: &Settings) -> CoordinateSystem {
+    match settings.gbt32960.position_2016 {
+        settings::Coordinates::Wgs84 => CoordinateSystem::Wgs84,
+        settings::Coordinates::Gcj02 => CoordinateSystem::Gcj02,
+    }
 }
 
 /// The keys of encrypted GB/T 32960 frames, from the file that the settings name.

@@ -87,7 +87,11 @@ impl Housekeeper {
     ) -> std::io::Result<Self> {
         let desk = Arc::new(Desk {
             maintenance: Mutex::new(maintenance),
-            books: TableBooks { book, clock: clock.clone() },
+            books: TableBooks {
+                book,
+                clock: clock.clone(),
+                destruction: (ledger::Destruction::Expired, Ground::Term),
+            },
             clock,
             chores: Arc::new(Chores::default()),
             is_ending: Mutex::new(false),
@@ -115,9 +119,22 @@ impl Housekeeper {
     /// What the lake says.
     pub(crate) fn run_now(&self, work: Work) -> Result<Option<Done>, lake::Error> {
         match self.desk.maintenance.try_lock() {
-            Some(mut maintenance) => self.desk.run(&mut maintenance, work, Urgency::Now).map(Some),
+            Some(mut maintenance) => {
+                self.desk.run(&mut maintenance, &self.desk.books, work, Urgency::Now).map(Some)
+            }
             None => Ok(None),
         }
+    }
+
+    /// Takes out and destroys the rows of open erasures; a run that is under way is waited for. Blocks.
+    ///
+    /// # Errors
+    /// What the lake says.
+    pub(crate) fn erase(&self, ground: Ground) -> Result<Done, lake::Error> {
+        let mut maintenance = self.desk.maintenance.lock();
+        let destruction = (ledger::Destruction::Erased, ground);
+        let books = TableBooks { destruction, ..self.desk.books.clone() };
+        self.desk.run(&mut maintenance, &books, Work::Erase, Urgency::Now)
     }
 
     /// Ends the thread after its step. Blocks.
@@ -138,11 +155,17 @@ impl Desk {
             // Who asked for a run does the same.
             let Some(mut maintenance) = self.maintenance.try_lock() else { continue };
             // The error is logged and counted.
-            let _next_time = self.run(&mut maintenance, Work::Both, Urgency::Due);
+            let _next_time = self.run(&mut maintenance, &self.books, Work::Both, Urgency::Due);
         }
     }
 
-    fn run(&self, maintenance: &mut Maintenance, work: Work, urgency: Urgency) -> Result<Done, lake::Error> {
+    fn run(
+        &self,
+        maintenance: &mut Maintenance,
+        books: &TableBooks,
+        work: Work,
+        urgency: Urgency,
+    ) -> Result<Done, lake::Error> {
         let mut began = self.clock.monotonic();
         let mut goes_on = |_: &Step| {
             let took = self.clock.monotonic().saturating_sub(began);
@@ -150,7 +173,7 @@ impl Desk {
             began = self.clock.monotonic();
             goes_on
         };
-        let done = maintenance.run(work, urgency, &self.books, &mut goes_on);
+        let done = maintenance.run(work, urgency, books, &mut goes_on);
         let chores = &self.chores;
         chores.is_failing.store(done.is_err(), Ordering::Relaxed);
         match &done {
@@ -180,9 +203,12 @@ impl Desk {
 }
 
 /// The center's ledger, as the tables' books. The pipeline enters the versions; here they are waited for.
+#[derive(Clone)]
 struct TableBooks {
     book: Book,
     clock: Arc<dyn Clock>,
+    /// As what, and why, objects are destroyed.
+    destruction: (ledger::Destruction, Ground),
 }
 
 impl Books for TableBooks {
@@ -210,7 +236,8 @@ impl Books for TableBooks {
     }
 
     fn destroy(&self, objects: &[ObjectPath]) -> Result<(), SourceError> {
-        self.book.destroy(ledger::Destruction::Expired, Ground::Term, objects, ENTERED_TIME).map_err(failed)
+        let (kind, ground) = self.destruction;
+        self.book.destroy(kind, ground, objects, ENTERED_TIME).map_err(failed)
     }
 
     fn discard(&self, objects: &[ObjectPath]) -> Result<(), SourceError> {

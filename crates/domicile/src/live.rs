@@ -15,6 +15,7 @@ use crate::api::Live;
 use crate::api::status::{CountView, JournalView, LedgerView, LiveView, ProtocolView, StoreView};
 use crate::api::vehicles::{ConnectionView, DiaryLine};
 use crate::bookkeeping::Bookkeeper;
+use crate::erasure::Eraser;
 #[cfg(feature = "lake")]
 use crate::housekeeping::Chores;
 use crate::ingress::connections::Nudge;
@@ -47,6 +48,10 @@ impl Live for View {
         self.metrics.decide_by(rules.pack);
         self.gate.decide_by(rules);
         self.gate.connections.nudge_all(Nudge::Recheck);
+    }
+
+    fn forget(&self, vin: &Vin) {
+        self.gate.diary.forget(vin);
     }
 
     fn diary(&self, vin: &Vin) -> Vec<DiaryLine> {
@@ -287,6 +292,14 @@ pub(crate) fn chores_gauges(chores: &Chores, gauges: &mut Gauges<'_, '_>) -> fmt
     gauges.counter("lake_rows_doubled", "Rows found twice", load(&chores.rows_doubled))?;
     gauges.counter("lake_rows_expired", "Rows whose term was over", load(&chores.rows_expired))?;
     gauges.counter("lake_objects_deleted", "Objects deleted for good", load(&chores.objects_deleted))
+}
+
+/// Adds gauges to `/metrics`.
+pub(crate) fn erasure_gauges(eraser: &Eraser, gauges: &mut Gauges<'_, '_>) -> fmt::Result {
+    let (open, overdue) = eraser.open();
+    gauges.gauge("erasures_open", "Erasures that are not done", open as f64)?;
+    gauges.gauge("erasures_overdue", "Open erasures whose deadline is over", overdue as f64)?;
+    gauges.counter("erasure_failures", "Tries to erase that failed and are repeated", eraser.failures())
 }
 
 /// Adds gauges to `/metrics`.

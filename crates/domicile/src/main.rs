@@ -10,6 +10,7 @@ mod center;
 mod cli;
 mod cosigning;
 mod egress;
+mod erasure;
 #[cfg(feature = "lake")]
 mod housekeeping;
 mod ingress;

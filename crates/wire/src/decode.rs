@@ -1,6 +1,6 @@
 //! The one entry for what was stored: live frames and recovered ones take the same way.
 
-use model::{Protocol, ReadingSink, UtcMicros};
+use model::{Event, Position, Protocol, Reading, ReadingSink, UtcMicros};
 
 use crate::gbt32960::{self, CoordinateSystem, Keys, Unreadable};
 use crate::{Malformed, center, tesla};
@@ -23,6 +23,34 @@ impl Context {
     /// The keys of encrypted frames.
     pub fn keys(&self) -> &Keys {
         &self.keys
+    }
+}
+
+/// The newest time that a frame speaks of; `None` where it names none, or can't be read to its end.
+pub fn newest(
+    protocol: Protocol,
+    bytes: &[u8],
+    received_at: UtcMicros,
+    context: &mut Context,
+) -> Option<UtcMicros> {
+    let mut newest = Newest(None);
+    decode(protocol, bytes, received_at, context, &mut newest).ok()?;
+    newest.0
+}
+
+struct Newest(Option<UtcMicros>);
+
+impl ReadingSink for Newest {
+    fn reading(&mut self, reading: Reading<'_>) {
+        self.0 = self.0.max(Some(reading.time));
+    }
+
+    fn position(&mut self, position: Position) {
+        self.0 = self.0.max(Some(position.time));
+    }
+
+    fn event(&mut self, event: Event<'_>) {
+        self.0 = self.0.max(Some(event.time)).max(event.ended_at);
     }
 }
 

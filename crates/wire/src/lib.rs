@@ -11,7 +11,7 @@ pub mod reader;
 pub mod tesla;
 pub mod websocket;
 
-pub use decode::{Context, decode};
+pub use decode::{Context, decode, newest};
 pub use error::Malformed;
 pub use gbt32960::Unreadable;
 use hexadecimal::hex;

@@ -15,6 +15,7 @@ pub(crate) mod records;
 pub(crate) mod rows;
 mod socket;
 pub(crate) mod status;
+pub(crate) mod subjects;
 mod tokens;
 pub(crate) mod vehicles;
 
@@ -62,7 +63,7 @@ fn router(office: Arc<Office>) -> Router {
 }
 
 /// What needs permission, by the action that is asked of the policies.
-fn guarded_routes() -> [(Action, Router<Arc<Office>>); 14] {
+fn guarded_routes() -> [(Action, Router<Arc<Office>>); 16] {
     let route = |path, methods| Router::new().route(path, methods);
     [
         (
@@ -94,6 +95,12 @@ fn guarded_routes() -> [(Action, Router<Arc<Office>>); 14] {
             Action::RecordsWrite,
             route("/api/records/{kind}", post(records::import).layer(vehicles::import_limit())),
         ),
+        (
+            Action::SubjectsRead,
+            route("/api/subjects/erasures", get(subjects::list))
+                .route("/api/subjects/erasures/{number}", get(subjects::show)),
+        ),
+        (Action::SubjectsErase, route("/api/subjects/erasures", post(subjects::erase))),
         (Action::Query, route("/api/query", post(query::query))),
         (Action::LakeRead, route("/api/lake", get(lake::status))),
         (Action::LakeWrite, route("/api/lake/{chore}", post(lake::run))),

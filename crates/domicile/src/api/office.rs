@@ -15,6 +15,7 @@ use super::status::LiveView;
 use super::vehicles::{ConnectionView, DiaryLine};
 use crate::bookkeeping::{Bookkeeper, Seen};
 use crate::center::{Center, CenterError, Packs};
+use crate::erasure::Eraser;
 use crate::observe::Metrics;
 use crate::world::World;
 
@@ -107,6 +108,7 @@ impl Rooms {
         world: &World,
         live: Option<Arc<dyn Live>>,
         sql: Option<Arc<dyn Sql>>,
+        eraser: Option<Arc<Eraser>>,
     ) -> Office {
         Office {
             world: world.clone(),
@@ -118,6 +120,7 @@ impl Rooms {
             books: self.books.clone(),
             live,
             sql,
+            eraser,
         }
     }
 }
@@ -166,6 +169,9 @@ pub(crate) trait Live: Send + Sync {
     /// Another country pack is in force: decisions from now on are taken by it and name it.
     fn pack_changed(&self);
 
+    /// Drops what is remembered of a VIN: it was erased.
+    fn forget(&self, vin: &Vin);
+
     /// The latest of what somebody who shows or claims this VIN did, oldest first.
     fn diary(&self, vin: &Vin) -> Vec<DiaryLine>;
 
@@ -192,6 +198,8 @@ pub(crate) struct Office {
     pub(crate) live: Option<Arc<dyn Live>>,
     /// `None` in a pure gateway.
     pub(crate) sql: Option<Arc<dyn Sql>>,
+    /// `None` where a command has opened the registry alone.
+    pub(crate) eraser: Option<Arc<Eraser>>,
 }
 
 impl Office {

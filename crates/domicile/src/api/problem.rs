@@ -93,7 +93,11 @@ impl From<registry::Error> for Problem {
             | Error::AlreadyRevoked { .. }
             | Error::PlatformExists
             | Error::TokenExists => Self::conflict(error),
-            Error::NoSuchVehicle | Error::NoSuchPlatform | Error::NoSuchToken => Self::not_found(error),
+            Error::NoSuchVehicle
+            | Error::NoSuchPlatform
+            | Error::NoSuchToken
+            | Error::NoSuchPeriod
+            | Error::NoSuchErasure => Self::not_found(error),
             _ => Self::unavailable(error),
         }
     }

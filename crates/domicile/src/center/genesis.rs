@@ -104,6 +104,11 @@ impl Genesis {
         self.country.parse().expect("a genesis is checked when it is read")
     }
 
+    /// The cluster's name.
+    pub(crate) fn cluster(&self) -> &str {
+        &self.cluster
+    }
+
     /// The center's name.
     pub(crate) fn center(&self) -> CenterName {
         self.center.parse().expect("a genesis is checked when it is read")

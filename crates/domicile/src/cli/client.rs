@@ -76,7 +76,8 @@ impl Client {
                 if let Some(flow) = &flow {
                     flow.caught_up().await;
                 }
-                let office = Arc::new(rooms.office(world, None, sql));
+                let office =
+                    Arc::new(rooms.office(world, None, sql, flow.as_ref().map(|flow| flow.eraser.clone())));
                 Ok(Self::Here { router: private_router(office), flow, rooms: Box::new(rooms) })
             }
             Err(error) => {

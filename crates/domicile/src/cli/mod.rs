@@ -25,6 +25,7 @@ mod selftest;
 mod serve;
 mod sim;
 mod status;
+mod subject;
 mod token;
 mod vehicle;
 
@@ -56,6 +57,7 @@ enum Command {
     Token(token::Tokens),
     Query(query::Query),
     Lake(lake::Lakes),
+    Subject(subject::Subjects),
     Records(records::Records),
     Policy(policy::Policies),
     Ledger(ledger::Ledgers),
@@ -139,6 +141,7 @@ fn run(command: Command, world: &World) -> anyhow::Result<()> {
         Command::Token(tokens) => tokens.run(world),
         Command::Query(query) => query.run(world),
         Command::Lake(lakes) => lakes.run(world),
+        Command::Subject(subjects) => subjects.run(world),
         Command::Records(records) => records.run(world),
         Command::Policy(policies) => policies.run(world),
         Command::Ledger(ledgers) => ledgers.run(world),

@@ -66,6 +66,13 @@ impl Diary {
         !is_known
     }
 
+    /// Drops what is known of this VIN.
+    pub(crate) fn forget(&self, vin: &Vin) {
+        for ring in [&self.strangers, &self.registered] {
+            ring.lock().retain(|entry| entry.vin != *vin);
+        }
+    }
+
     /// What is known of this VIN, oldest first.
     pub(crate) fn of(&self, vin: &Vin) -> Vec<Entry> {
         let mut entries: Vec<Entry> = Vec::new();

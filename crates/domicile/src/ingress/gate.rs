@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use model::{Assurance, Clock, ConnectionId, Protocol, UtcMicros, Vin};
+use parking_lot::Mutex;
 use policy::{Admission, Certificate, Facts, Refusal, Rules, Signature, Transport, VehicleFacts, Via};
 use registry::Registry;
 use store::{AppendRefused, CommitWaiter, Journal};
@@ -22,6 +23,9 @@ use crate::settings::Limits;
 /// this is a defect.
 pub(crate) const DECISIONS_MAX: u32 = 16;
 
+/// How metrics call a frame that is acknowledged and not stored because it speaks of a time that was erased.
+pub(crate) const ERASED: &str = "erased";
+
 /// What every connection needs.
 pub(crate) struct Gate {
     pub(crate) journal: Journal,
@@ -37,6 +41,8 @@ pub(crate) struct Gate {
     pub(crate) issuers: Vec<Issuer>,
     /// Nobody waits for observations; the journal wants a place to tell all the same.
     observed: Arc<CommitWaiter>,
+    /// For looking at the times in frames of vehicles of which something was erased; they are few.
+    looking: Mutex<wire::Context>,
 }
 
 /// The rooms and settings of a [`Gate`].
@@ -50,6 +56,7 @@ pub(crate) struct Parts {
     pub(crate) rules: Rules,
     pub(crate) limits: Limits,
     pub(crate) issuers: Vec<Issuer>,
+    pub(crate) looking: wire::Context,
 }
 
 /// What a connection shows of itself when it asks to be admitted.
@@ -89,10 +96,24 @@ impl Certified {
 
 impl Gate {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { journal, registry, clock, metrics, connections, diary, rules, limits, issuers } = parts;
+        let Parts { journal, registry, clock, metrics, connections, diary, rules, limits, issuers, looking } =
+            parts;
+        let looking = Mutex::new(looking);
         let observed = Arc::new(CommitWaiter::new());
         let rules = ArcSwap::from_pointee(rules);
-        Self { journal, registry, clock, metrics, connections, diary, rules, limits, issuers, observed }
+        Self {
+            journal,
+            registry,
+            clock,
+            metrics,
+            connections,
+            diary,
+            rules,
+            limits,
+            issuers,
+            observed,
+            looking,
+        }
     }
 
     /// Now, by both clocks.
@@ -131,6 +152,20 @@ impl Gate {
             holder,
         })?;
         Ok((admission, vehicle.ok_or(Refusal::UnknownVehicle)?))
+    }
+
+    /// Whether all that a frame says is of a time that was erased for its vehicle: sent again, forwarded late, or replayed. A frame
+    /// whose times can't be read (encrypted, damaged) is not.
+    pub(crate) fn is_of_erased_time(
+        &self,
+        admission: &Admission,
+        protocol: Protocol,
+        bytes: &[u8],
+        received_at: UtcMicros,
+    ) -> bool {
+        let Some(until) = admission.erased_until() else { return false };
+        let newest = wire::newest(protocol, bytes, received_at, &mut self.looking.lock());
+        newest.is_some_and(|newest| newest < until)
     }
 
     /// Counts a refusal and writes it into the diary of the vehicle that it concerns.

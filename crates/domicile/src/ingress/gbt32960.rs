@@ -20,7 +20,7 @@ use wire::gbt32960::{
 use super::answers::Answers;
 use super::connections::{Connection, Seat};
 use super::dialogue::{self, Dialogue, Ending, Heard, Moment, Then, Wait};
-use super::gate::{Certified, Claim, DECISIONS_MAX, Gate, Rate};
+use super::gate::{Certified, Claim, DECISIONS_MAX, ERASED, Gate, Rate};
 use super::line::Line;
 
 /// Serves one connection, whose TLS handshake (where there is one) is done.
@@ -268,11 +268,11 @@ impl Terminal {
         let via = if forwarded { Via::Platform } else { Via::Direct };
         let taken = self.ledger.enter(vin, via, Some(login.iccid), Signature::NotApplicable).and_then(
             |mut member| {
-                let sequence = self.ledger.store(frame, &mut member, moment)?;
-                Ok((sequence, member))
+                let stored = self.ledger.store(frame, &mut member, moment)?;
+                Ok((stored, member))
             },
         );
-        let (sequence, member) = match taken {
+        let (stored, member) = match taken {
             Ok(taken) => taken,
             Err(NotTaken::Then(then)) => return Err(then),
             Err(NotTaken::Refused(refusal)) => {
@@ -286,7 +286,10 @@ impl Terminal {
         }
         self.session.accept_vehicle(vin, Box::new(member));
         ticket.answer(Flag::SUCCESS, moment.utc, answers.buffer());
-        answers.owe(sequence, moment.monotonic);
+        match stored {
+            Some(sequence) => answers.owe(sequence, moment.monotonic),
+            None => answers.add(),
+        }
         Ok(())
     }
 
@@ -346,10 +349,13 @@ impl Terminal {
             .map_err(NotTaken::Refused)
             .and_then(|()| self.ledger.store(frame, member, moment));
         match stored {
-            Ok(sequence) => {
+            Ok(stored) => {
                 member.rate.take(moment.monotonic, per_minute_max);
                 ticket.answer(Flag::SUCCESS, moment.utc, answers.buffer());
-                answers.owe(sequence, moment.monotonic);
+                match stored {
+                    Some(sequence) => answers.owe(sequence, moment.monotonic),
+                    None => answers.add(),
+                }
                 if data.kind == DataKind::Logout {
                     let vehicle = member.admission.vehicle();
                     self.ledger.gate.connections.release(vehicle, self.ledger.connection.id);
@@ -412,6 +418,9 @@ impl Terminal {
             gate.connections.release_all(connection.id);
         }
         if let Some((vin, vehicle)) = self.direct {
+            // Its pseudonym is another one where what it said was erased meanwhile.
+            let vehicle =
+                self.session.admission(vin.as_bytes()).map_or(vehicle, |member| member.admission.vehicle());
             gate.connections.release(vehicle, connection.id);
             if let Ending::Refused(refusal) = ending {
                 gate.refused(connection, Some(&vin), refusal);
@@ -470,6 +479,13 @@ impl Ledger {
         let (admission, vehicle) = self.gate.admit(self.connection.id, &claim)?;
         member.key =
             vehicle.public_key.as_deref().and_then(|pem| PublicKey::from_pem(pem).ok()).map(Arc::new);
+        let (before, now) = (member.admission.vehicle(), admission.vehicle());
+        if before != now {
+            // What the vehicle said was erased, and it has a new pseudonym.
+            let connections = &self.gate.connections;
+            connections.release(before, self.connection.id);
+            connections.claim(now, &self.connection, admission.assurance(), via == Via::Direct);
+        }
         member.admission = admission;
         Ok(())
     }
@@ -497,16 +513,21 @@ impl Ledger {
         Ok(())
     }
 
-    /// Hands a frame to the journal, under a decision that holds now.
-    fn store(&self, frame: &[u8], member: &mut Member, moment: Moment) -> Result<Sequence, NotTaken> {
+    /// Hands a frame to the journal, under a decision that holds now. `None` for one that speaks of an erased time alone: it is
+    /// counted, and nothing is kept of it.
+    fn store(&self, frame: &[u8], member: &mut Member, moment: Moment) -> Result<Option<Sequence>, NotTaken> {
         for _ in 0..DECISIONS_MAX {
+            if self.gate.is_of_erased_time(&member.admission, Protocol::Gbt32960, frame, moment.utc) {
+                self.gate.metrics.rejected(Protocol::Gbt32960, ERASED);
+                return Ok(None);
+            }
             let admitted = member.admission.frame(moment.utc, Protocol::Gbt32960, self.connection.id, frame);
             match self.gate.journal.append(admitted, &self.waiter) {
                 Ok(sequence) => {
                     let metrics = self.gate.metrics.of(Protocol::Gbt32960);
                     metrics.frames.inc();
                     metrics.frame_bytes.inc_by(frame.len() as u64);
-                    return Ok(sequence);
+                    return Ok(Some(sequence));
                 }
                 Err(AppendRefused::Stale) => self.admit_again(member).map_err(NotTaken::Refused)?,
                 Err(AppendRefused::Paused) => return Err(NotTaken::Then(Then::Wait(Wait::Journal))),

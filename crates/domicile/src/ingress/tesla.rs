@@ -20,7 +20,7 @@ use wire::websocket::{self, CloseCode, Decision, HEAD_BYTES_MAX, Handshake, Item
 use super::answers::Answers;
 use super::connections::{Connection, Seat};
 use super::dialogue::{self, Dialogue, Ending, Heard, Moment, Then, Wait, read_out};
-use super::gate::{Certified, Claim, DECISIONS_MAX, Gate, Rate};
+use super::gate::{Certified, Claim, DECISIONS_MAX, ERASED, Gate, Rate};
 use super::line::{Line, Taken};
 
 /// How long a client may take for its request's head, from the end of its TLS handshake on.
@@ -307,9 +307,12 @@ impl Taker {
         let verdict = self.session.message(bytes);
         match verdict.action {
             Action::Store { txid, topic, .. } => {
-                let sequence = self.store(bytes, moment)?;
+                let stored = self.store(bytes, moment)?;
                 websocket::binary(answers.buffer(), |out| encode_ack(txid, topic, out));
-                answers.owe(sequence, moment.monotonic);
+                match stored {
+                    Some(sequence) => answers.owe(sequence, moment.monotonic),
+                    None => answers.add(),
+                }
             }
             Action::AckWithoutStoring { txid, topic } => {
                 self.reject(verdict.outcome.as_str());
@@ -327,16 +330,21 @@ impl Taker {
         Ok(())
     }
 
-    /// Hands a frame to the journal, under a decision that holds now.
-    fn store(&mut self, bytes: &[u8], moment: Moment) -> Result<model::Sequence, Then> {
+    /// Hands a frame to the journal, under a decision that holds now. `None` for one that speaks of an erased time alone: it is
+    /// counted, and nothing is kept of it.
+    fn store(&mut self, bytes: &[u8], moment: Moment) -> Result<Option<model::Sequence>, Then> {
         for _ in 0..DECISIONS_MAX {
+            if self.gate.is_of_erased_time(&self.admission, Protocol::Tesla, bytes, moment.utc) {
+                self.reject(ERASED);
+                return Ok(None);
+            }
             let frame = self.admission.frame(moment.utc, Protocol::Tesla, self.connection.id, bytes);
             match self.gate.journal.append(frame, &self.waiter) {
                 Ok(sequence) => {
                     let metrics = self.gate.metrics.of(Protocol::Tesla);
                     metrics.frames.inc();
                     metrics.frame_bytes.inc_by(bytes.len() as u64);
-                    return Ok(sequence);
+                    return Ok(Some(sequence));
                 }
                 Err(AppendRefused::Stale) => {
                     self.admit_again().map_err(|refusal| Then::End(Ending::Refused(refusal)))?;
@@ -351,6 +359,12 @@ impl Taker {
 
     fn admit_again(&mut self) -> Result<(), Refusal> {
         let (admission, _) = self.gate.admit(self.connection.id, &claim(self.vin(), &self.certified))?;
+        let (before, now) = (self.admission.vehicle(), admission.vehicle());
+        if before != now {
+            // What the vehicle said was erased, and it has a new pseudonym.
+            self.gate.connections.release(before, self.connection.id);
+            self.gate.connections.claim(now, &self.connection, admission.assurance(), true);
+        }
         self.admission = admission;
         Ok(())
     }

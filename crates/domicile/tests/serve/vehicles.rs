@@ -110,6 +110,14 @@ impl Tesla {
         self.send(Opcode::Binary, &message);
     }
 
+    /// Sends a message of topic V with a text.
+    #[cfg(feature = "lake")]
+    pub(crate) fn send_text(&mut self, txid: &str, at_s: i64, field: u32, text: &str) {
+        let datum = Datum { field, value: Value::Text(text) };
+        let message = message(txid, &format!("vehicle_device.{}", self.vin), at_s, datum);
+        self.send(Opcode::Binary, &message);
+    }
+
     pub(crate) fn send(&mut self, opcode: Opcode, payload: &[u8]) {
         let mut out = Vec::new();
         write_masked(opcode, payload, [1, 2, 3, 4], &mut out);
@@ -152,8 +160,11 @@ impl Tesla {
 }
 
 pub(crate) fn speed_message(txid: &str, sender: &str, at_s: i64, mph: f64) -> Vec<u8> {
+    message(txid, sender, at_s, Datum { field: 4, value: Value::Double(mph) })
+}
+
+fn message(txid: &str, sender: &str, at_s: i64, datum: Datum<'_>) -> Vec<u8> {
     let mut payload = Vec::new();
-    let datum = Datum { field: 4, value: Value::Double(mph) };
     encode_vitals([datum], Some(model::UtcMicros::from_seconds(at_s)), "", false, &mut payload);
     let stream = Stream { sender_id: sender.as_bytes(), payload: &payload, ..Stream::default() };
     let mut message = Vec::new();

@@ -86,6 +86,11 @@ impl Index {
         std::mem::take(&mut self.emptied)
     }
 
+    /// Whether a segment holds a frame up to this one.
+    pub(super) fn holds_up_to(&self, through: Sequence) -> bool {
+        self.segments.front().is_some_and(|segment| segment.first() <= through)
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.segments.is_empty()
     }

@@ -191,6 +191,20 @@ impl Journal {
         self.shared.front.lock().raise_barrier(version)
     }
 
+    /// Waits, at most `wait`, until nothing of the frames up to `through` lies in the journal's files: they are sealed, their
+    /// segments are released and overwritten. Returns whether it is so. Blocks.
+    pub fn wait_freed(&self, through: Sequence, wait: Duration) -> bool {
+        if *self.shared.committed.borrow() < through {
+            // They are on their way to the disk.
+            return false;
+        }
+        let mut index = self.shared.index.lock();
+        let is_held = |index: &mut Index| index.holds_up_to(through);
+        let is_freed = !self.shared.sealing.wait_while_for(&mut index, is_held, wait).timed_out();
+        drop(index);
+        is_freed && self.shared.slots.wait_voided(wait)
+    }
+
     /// The last sequence that is durable in the journal, as it grows.
     pub fn committed(&self) -> watch::Receiver<Sequence> {
         self.shared.committed.subscribe()

@@ -160,6 +160,14 @@ impl Slots {
         self.changed.notify_all();
     }
 
+    /// Waits, at most `wait`, until what lay in slots that came back is overwritten. Returns whether it is.
+    pub(super) fn wait_voided(&self, wait: Duration) -> bool {
+        let is_voiding =
+            |state: &mut State| state.is_preparing || state.free.iter().any(FreeSlot::may_hold_groups);
+        let mut state = self.state.lock();
+        !self.changed.wait_while_for(&mut state, is_voiding, wait).timed_out()
+    }
+
     /// Lets a waiting [`Slots::take`] look again.
     pub(super) fn wake(&self) {
         self.changed.notify_all();

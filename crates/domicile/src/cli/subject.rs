@@ -1,0 +1,250 @@
+//! `domicile subject …`: what somebody may ask for of whom data is held.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ::ledger::VerifierKey;
+use anyhow::{Context, bail};
+use model::Vin;
+
+use super::client::{Client, converse};
+use super::ledger::{Subject as LogSubject, read};
+use super::{Folder, Format};
+use crate::api::subjects::{EraseRequest, EraseView, ErasureView};
+use crate::erasure::{Certificate, verify};
+use crate::world::World;
+
+/// How often an erasure that is waited for is looked at.
+const LOOK_TIME: Duration = Duration::from_millis(250);
+
+/// Erase what is held of a vehicle, and show the certificates
+#[derive(clap::Args)]
+pub(crate) struct Subjects {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(clap::Subcommand)]
+enum Verb {
+    /// Erase all that is held of a vehicle, or of one owner's period, and wait for the certificate
+    Erase {
+        #[arg(long)]
+        vin: Vin,
+        /// Why, for the registry; it may name nobody but the vehicle
+        #[arg(long)]
+        why: String,
+        /// Only the owner's period that began on this day (valid_from in the table owners)
+        #[arg(long, value_name = "DATE")]
+        owner_period: Option<String>,
+        /// Who has it erased: the person, a withdrawn consent, an authority
+        #[arg(long, default_value = "request", value_parser = ["request", "withdrawal", "order"])]
+        ground: String,
+        /// The day on which it was asked for, if not today: the deadline runs from then
+        #[arg(long, value_name = "DATE")]
+        asked: Option<String>,
+        /// Write the certificate and the salt that opens it into this folder
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
+        /// Don't wait until it is done
+        #[arg(long)]
+        no_wait: bool,
+        #[command(flatten)]
+        folder: Folder,
+    },
+    /// List erasures and their deadlines
+    List {
+        #[arg(long, value_enum, default_value_t = Format::Table)]
+        format: Format,
+        #[command(flatten)]
+        folder: Folder,
+    },
+    /// Print an erasure's certificate
+    Certificate {
+        number: u64,
+        #[command(flatten)]
+        folder: Folder,
+    },
+    /// Check a certificate; needs no center
+    Verify {
+        /// The certificate's file
+        file: PathBuf,
+        /// The log's key: a file with a line such as keys/log.vkey [default: that of the center's folder]
+        #[arg(long, value_name = "FILE")]
+        vkey: Option<PathBuf>,
+        /// The vehicle that it should be about
+        #[arg(long, requires = "salt")]
+        vin: Option<Vin>,
+        /// The salt that was told when it was erased
+        #[arg(long, requires = "vin")]
+        salt: Option<String>,
+        #[command(flatten)]
+        folder: Folder,
+    },
+}
+
+impl Subjects {
+    pub(crate) fn run(self, world: &World) -> anyhow::Result<()> {
+        match self.verb {
+            Verb::Erase { vin, why, owner_period, ground, asked, out, no_wait, folder } => {
+                let request = EraseRequest {
+                    vin: vin.to_string(),
+                    why,
+                    ground: Some(ground),
+                    owner_period,
+                    asked_at: asked,
+                };
+                converse(erase(&request, out.as_deref(), no_wait, &folder, world))
+            }
+            Verb::List { format, folder } => converse(list(format, &folder, world)),
+            Verb::Certificate { number, folder } => converse(async {
+                let ask = async |client: &mut Client| certificate(client, number).await;
+                let certificate = ask(&mut Client::open(&folder.path(world), world).await?).await?;
+                say!("{}", certificate.trim_end());
+                Ok(())
+            }),
+            Verb::Verify { file, vkey, vin, salt, folder } => {
+                let key = match &vkey {
+                    Some(path) => VerifierKey::parse(read(path)?.trim_end())
+                        .with_context(|| path.display().to_string())?,
+                    None => LogSubject::of_center(&folder.path(world), world)?.log_key,
+                };
+                let subject = salt.as_deref().zip(vin.as_ref());
+                let certificate = verify(&read(&file)?, &key, subject)
+                    .with_context(|| format!("{}: not a certificate that holds", file.display()))?;
+                print(&certificate);
+                match subject {
+                    Some(_) => say!("it holds, and it is about this vehicle"),
+                    None => say!("it holds; --vin and --salt show whom it is about"),
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+async fn erase(
+    request: &EraseRequest,
+    out: Option<&Path>,
+    no_wait: bool,
+    folder: &Folder,
+    world: &World,
+) -> anyhow::Result<()> {
+    let work = async |client: &mut Client| {
+        let EraseView { erasure, salt } = client.post("/api/subjects/erasures", request).await?;
+        say!("erasure {} has begun; nobody sees the data from now on", erasure.number);
+        say!("to be done by {} ({} days left)", erasure.deadline, erasure.days_left.unwrap_or_default());
+        say!("salt {salt} opens the certificate's subject; it is kept nowhere, so hand it on");
+        if no_wait {
+            return Ok(None);
+        }
+        let certificate = certificate_when_done(client, erasure.number).await?;
+        Ok(Some((erasure.number, salt, certificate)))
+    };
+    let Some((number, salt, certificate)) = Client::with_tables(&folder.path(world), world, work).await?
+    else {
+        return Ok(());
+    };
+    say!("erasure {number} is done");
+    match out {
+        Some(out) => {
+            std::fs::create_dir_all(out).with_context(|| out.display().to_string())?;
+            for (name, text) in [
+                (format!("erasure-{number}.note"), certificate),
+                (format!("erasure-{number}.salt"), salt + "\n"),
+            ] {
+                let path = out.join(name);
+                std::fs::write(&path, text).with_context(|| path.display().to_string())?;
+                say!("{}", path.display());
+            }
+        }
+        None => say!("{}", certificate.trim_end()),
+    }
+    Ok(())
+}
+
+/// Waits as long as it takes; who does not want to wait ends the command, and the center goes on.
+async fn certificate_when_done(client: &mut Client, number: u64) -> anyhow::Result<String> {
+    let mut told = None;
+    loop {
+        let view: ErasureView = client.get(&format!("/api/subjects/erasures/{number}")).await?;
+        if let Some(certificate) = view.certificate {
+            return Ok(certificate);
+        }
+        if view.failing != told {
+            if let Some(failing) = &view.failing {
+                say!("a try failed and is repeated: {failing}");
+            }
+            told = view.failing;
+        }
+        tokio::time::sleep(LOOK_TIME).await;
+    }
+}
+
+async fn certificate(client: &mut Client, number: u64) -> anyhow::Result<String> {
+    let view: ErasureView = client.get(&format!("/api/subjects/erasures/{number}")).await?;
+    match view.certificate {
+        Some(certificate) => Ok(certificate),
+        None => bail!("erasure {number} is not done yet; `subject list` shows how it stands"),
+    }
+}
+
+async fn list(format: Format, folder: &Folder, world: &World) -> anyhow::Result<()> {
+    let mut client = Client::open(&folder.path(world), world).await?;
+    let erasures: Vec<ErasureView> = client.get("/api/subjects/erasures").await?;
+    if format == Format::Json {
+        say!("{}", serde_json::to_string_pretty(&erasures)?);
+        return Ok(());
+    }
+    if erasures.is_empty() {
+        say!("nothing was erased");
+    }
+    for erasure in &erasures {
+        let end = match (&erasure.done_at, erasure.days_left) {
+            (Some(at), _) => format!("done {at}"),
+            (None, Some(left)) if left < 0 => format!("OVERDUE by {} days", -left),
+            (None, left) => format!("open, {} days left", left.unwrap_or_default()),
+        };
+        say!(
+            "{:>6}  {:<12}  {:<10}  asked {}, due {}: {end}",
+            erasure.number,
+            erasure.scope,
+            erasure.ground,
+            erasure.asked_at,
+            erasure.deadline
+        );
+        if let Some(failing) = &erasure.failing {
+            say!("        the last try failed and is repeated: {failing}");
+        }
+    }
+    Ok(())
+}
+
+fn print(certificate: &Certificate) {
+    say!(
+        "erasure {} of center {} ({}), cluster {}",
+        certificate.number,
+        certificate.center,
+        certificate.country,
+        certificate.cluster
+    );
+    match &certificate.period {
+        Some((from, to)) => say!("what was received from {from} until {to} of {}", certificate.subject),
+        None => say!("all that was held of {}", certificate.subject),
+    }
+    say!(
+        "asked for {} ({}), done {}, due {}: {}",
+        certificate.asked_at,
+        certificate.ground,
+        certificate.done_at,
+        certificate.deadline,
+        certificate.deadline_rule
+    );
+    for (title, items) in [("destroyed", &certificate.destroyed), ("kept", &certificate.kept)] {
+        say!("{title}:");
+        for item in items {
+            let count = item.count.map_or(String::new(), |count| format!("{count} "));
+            say!("  {count}{} ({}): {}", item.what, item.place, item.how);
+        }
+    }
+    say!("all destructions stand in the log of {} entries", certificate.log_size);
+}
