@@ -4,6 +4,7 @@
   verify_log.py --log FOLDER_OR_URL --vkey LOG.VKEY [--seen OLD_CHECKPOINT]... [--witness VKEY]... [--quorum N] [--bearer TOKEN_FILE]
                 [--genesis GENESIS.JSON GENESIS.SIG] [--keep FILE]
   verify_log.py --proof FILE.tlog-proof --vkey LOG.VKEY [--content OBJECT] [--witness VKEY]... [--quorum N]
+  verify_log.py --certificate ERASURE.note --vkey LOG.VKEY [--subject VIN SALT]
 
 What is checked. The first thing that does not hold is named with its place, and the exit code is 1 (0 when all holds, 2 for wrong use).
   1 The checkpoint, the center's statement "my log has N entries and this root", is signed by the key of this log that you hold.
@@ -14,6 +15,7 @@ What is checked. The first thing that does not hold is named with its place, and
   6 No series has a gap: each batch of a gateway begins after the last frame of the one before it, each numbered object follows its number.
   7 The genesis document is signed by the country's key that stands in it, and names the key of this log.
 With --proof: an entry is in the log of a signed checkpoint (1 and 2 hold too), and --content is the object that the entry speaks of.
+With --certificate: the certificate of an erasure is signed by the key of the log, and with --subject it is about this vehicle.
 The formats are c2sp.org/tlog-tiles, /signed-note, /tlog-checkpoint, /tlog-cosignature and /tlog-proof; entries: docs/formats/ledger.md.
 The network is touched only when --log is an URL: at most two requests for each bundle and tile, and no redirect is followed.
 """
@@ -279,19 +281,39 @@ def check_proof(asked, key):
         need(commit(extra, held) == committed, f"{asked.content}: not what the entry committed to")
         print(f"content     {asked.content} is {extra['object']}")
 
+def check_certificate(asked, key):
+    """A certificate is a signed note too; its first line is one that no checkpoint can have. It names nobody: VIN and salt open its subject."""
+    note = Note(Path(asked.certificate).read_bytes(), asked.certificate)
+    first, _, body = note.text.partition("\n")
+    need(first == "domicile erasure certificate 1", f"{asked.certificate}: not the certificate of an erasure")
+    note.check(key)
+    certificate = json.loads(body)
+    print(f"certificate {key.name}: erasure {certificate['number']} ({certificate['scope']}), asked for {certificate['asked_at']},"
+          f" done {certificate['done_at']}, due {certificate['deadline']}")
+    for part in ("destroyed", "kept"):
+        for item in certificate[part]:
+            print(f"{part:<11} {item['what']}: {item['how']}")
+    if asked.subject:
+        vin, salt = asked.subject
+        need(certificate["subject"] == "sha256:" + sha(salt.encode(), b"\n", vin.encode(), b"\n").hex(),
+             f"{asked.certificate}: about another vehicle, or the salt is another")
+        print("subject     this vehicle")
+
 def main():
     parser = argparse.ArgumentParser(usage=__doc__.split("\n\n")[1], add_help=False)
-    for name in ("--log", "--proof", "--vkey", "--bearer", "--content", "--keep"):
+    for name in ("--log", "--proof", "--certificate", "--vkey", "--bearer", "--content", "--keep"):
         parser.add_argument(name)
     parser.add_argument("--seen", action="append", default=[])
     parser.add_argument("--witness", action="append", default=[])
     parser.add_argument("--quorum", type=int)
     parser.add_argument("--genesis", nargs=2)
+    parser.add_argument("--subject", nargs=2)
     asked = parser.parse_args()
-    if not asked.vkey or bool(asked.log) == bool(asked.proof):
-        parser.error("--vkey is needed, and either --log or --proof")
+    checks = [check for check, what in ((check_log, asked.log), (check_proof, asked.proof), (check_certificate, asked.certificate)) if what]
+    if not asked.vkey or len(checks) != 1:
+        parser.error("--vkey is needed, and one of --log, --proof and --certificate")
     try:
-        (check_log if asked.log else check_proof)(asked, Key(asked.vkey, 1))
+        checks[0](asked, Key(asked.vkey, 1))
     except (Wrong, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         sys.exit(f"DOES NOT HOLD: {error if isinstance(error, Wrong) else f'something cannot be read: {error!r}'}")
     print("OK: all of it holds")

@@ -2,7 +2,7 @@
 //!
 //! Every file is searched as it lies on the disk (journal segments, logs, JSON, keys). What a plain search can't see through is
 //! opened: each Parquet file page by page, decompressed, and value by value; each SQLite database cell by cell; and, with the
-//! center's key, each frame of each batch, decrypted. Success means found.
+//! center's key, each frame of each batch and each row of each import of records, decrypted. Success means found.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,8 +19,8 @@ use store::{Identity, Keyring, Names, Objects};
 
 /// Values that are read from a column at once.
 const VALUES_AT_ONCE: usize = 4_096;
-/// A batch's folder in its name, by which batches are told from tables.
-const BATCH_FOLDER: &str = "batch";
+/// Folders in the names of what is sealed row by row (batches and records), by which they are told from tables.
+const SEALED_FOLDERS: [&str; 2] = ["batch", "records"];
 
 /// Looks for the needle and prints every place where it is. An error where it is nowhere.
 pub(crate) fn run(needle: &str, folder: &Path) -> anyhow::Result<()> {
@@ -116,7 +116,7 @@ impl Scan {
         }
         self.note(path, "pages", in_pages);
         self.note(path, "values", in_values);
-        if path.components().any(|part| part.as_os_str() == BATCH_FOLDER) {
+        if path.components().any(|part| SEALED_FOLDERS.iter().any(|folder| part.as_os_str() == *folder)) {
             let batch = store::read(&path.display().to_string(), bytes)?;
             let (mut frames, mut in_frames) = (0, 0);
             batch.for_each(keyring, |row| {

@@ -40,6 +40,10 @@ pub(crate) const DEMONSTRATIONS: &[Demonstration] = &[
         name: "postgres",
         about: "psql and psycopg ask over the PostgreSQL protocol, and are kept to what their token may read",
     },
+    Demonstration {
+        name: "erasure",
+        about: "a vehicle is erased during ingest: found before, nowhere after, with a certificate that others verify",
+    },
     Demonstration { name: "bench", about: "what a message, a connection and a handshake cost" },
     Demonstration {
         name: "residency",

@@ -146,20 +146,21 @@ impl Maintenance {
     }
 
     /// Takes rows of open erasures out of some files of a table. `None` where no file holds any. `without` are files that were
-    /// looked into.
-    fn erase(&mut self, without: &mut HashSet<String>) -> Result<Option<Step>, Error> {
+    /// looked into; files of different tables may have one name.
+    fn erase(&mut self, without: &mut HashSet<(Table, String)>) -> Result<Option<Step>, Error> {
         let erased = self.erasures.erased();
         for table in Table::ALL {
             let snapshot = self.settled(table)?;
             let mut holding = Vec::new();
             for file in snapshot.files.iter().filter(|file| erased.may_lie_in(file)) {
-                if without.contains(&file.add.path) {
+                let named = (table, file.add.path.clone());
+                if without.contains(&named) {
                     continue;
                 }
                 if self.threads.block_on(self.context(table, &erased).holds_erased(file))? {
                     holding.push(file.clone());
                 } else {
-                    without.insert(file.add.path.clone());
+                    without.insert(named);
                 }
             }
             let cutoffs = self.terms.terms().cutoffs(self.clock.now());

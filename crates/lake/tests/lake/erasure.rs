@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use lake::{ErasedRows, Error, Urgency, Work};
-use model::UtcMicros;
+use model::{Event, Protocol, ReadingSink, Sequence, UtcMicros};
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
@@ -72,6 +72,33 @@ fn an_erased_vehicle_is_seen_by_nobody_at_once_and_then_gone() {
     drop(center);
     let center = Center::open(store).expect("a lake");
     assert_eq!(counts(&center), [[0, 0, 0], before[1], before[2]]);
+}
+
+#[test]
+fn a_vehicle_is_erased_from_a_table_whose_files_are_named_as_others_without_it() {
+    let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+    let mut center = Center::open(store.clone()).expect("a lake");
+    // In this batch the vehicle has an event alone, and its name lies between those of the others.
+    center.take(0, 1..=2);
+    let mut sink = center.writer.begin_frame(0, Sequence(3), vehicle(1), Protocol::Gbt32960, received_at(3));
+    sink.event(Event {
+        time: received_at(3),
+        kind: "login",
+        code: "1",
+        level: None,
+        ended_at: None,
+        detail: None,
+    });
+    drop(sink);
+    center.take(0, 4..=6);
+    center.commit(1, 6).expect("a commit");
+    let of = |center: &Center| center.numbers("select count(*) from events where code = '1'")[0];
+    assert_eq!(of(&center), 1);
+    let span = (received_at(3), received_at(4));
+    center.erasures.set(&[erased(1, span, true)]);
+    let done = run(&center, &store, Work::Erase, Urgency::Now).expect("a run");
+    center.erasures.set(&[erased(1, span, false)]);
+    assert_eq!(of(&center), 0, "{done:?}");
 }
 
 #[test]
