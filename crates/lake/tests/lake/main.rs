@@ -8,6 +8,7 @@ mod maintenance;
 mod oracle;
 mod queries;
 mod records;
+mod sight;
 mod size;
 mod together;
 mod versions;

@@ -19,7 +19,7 @@ fn allowed(access: &Access, role: Role, action: Action, resource: Resource<'_>) 
 
 #[test]
 fn each_role_may_what_the_default_policies_say() {
-    let table: [(Action, [bool; 4]); 16] = [
+    let table: [(Action, [bool; 4]); 18] = [
         // operator, analyst, officer, auditor
         (Action::MetricsRead, [true, false, false, true]),
         (Action::VehiclesRead, [true, false, true, false]),
@@ -29,6 +29,8 @@ fn each_role_may_what_the_default_policies_say() {
         (Action::PlatformsWrite, [true, false, false, false]),
         (Action::RecordsWrite, [false, false, true, false]),
         (Action::Query, [false, true, true, false]),
+        (Action::LocationExact, [false, false, true, false]),
+        (Action::SensitiveRead, [false, false, true, false]),
         (Action::LakeRead, [true, false, true, true]),
         (Action::LakeWrite, [true, false, true, false]),
         (Action::TokensRead, [true, false, true, false]),
