@@ -40,6 +40,10 @@ pub(crate) const DEMONSTRATIONS: &[Demonstration] = &[
         name: "postgres",
         about: "psql and psycopg ask over the PostgreSQL protocol, and are kept to what their token may read",
     },
+    Demonstration {
+        name: "tricks",
+        about: "none of some eighty tricks gives an analyst a VIN or a place finer than the country pack's cell",
+    },
     Demonstration { name: "bench", about: "what a message, a connection and a handshake cost" },
     Demonstration {
         name: "residency",

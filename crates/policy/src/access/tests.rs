@@ -51,6 +51,18 @@ fn each_role_may_what_the_default_policies_say() {
 }
 
 #[test]
+fn a_file_from_before_the_classes_permits_no_exact_place() {
+    let new = "Action::\"query\", Action::\"location.exact\", Action::\"sensitive.read\",";
+    let older = DEFAULT_ACCESS.replace(new, "Action::\"query\",");
+    assert_ne!(older, DEFAULT_ACCESS);
+    let access = Access::parse(&older).expect("an older file");
+    for action in [Action::LocationExact, Action::SensitiveRead] {
+        assert!(!access.decide(&Principal::SOCKET, action, &Resource::Center).allowed);
+        assert!(default_access().decide(&Principal::SOCKET, action, &Resource::Center).allowed);
+    }
+}
+
+#[test]
 fn identities_are_for_officers_only() {
     let access = default_access();
     for (name, identities, expected) in [
