@@ -44,6 +44,10 @@ pub(crate) const DEMONSTRATIONS: &[Demonstration] = &[
         name: "erasure",
         about: "a vehicle is erased during ingest: found before, nowhere after, with a certificate that others verify",
     },
+    Demonstration {
+        name: "tricks",
+        about: "none of some eighty tricks gives an analyst a VIN or a place finer than the country pack's cell",
+    },
     Demonstration { name: "bench", about: "what a message, a connection and a handshake cost" },
     Demonstration {
         name: "residency",

@@ -28,6 +28,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
 use crate::api::{Caller, Office};
+use crate::tables::allowed;
 
 /// The name of the one database.
 const DATABASE: &str = PostgresSession::DATABASE;
@@ -67,8 +68,8 @@ impl Postgres {
     /// The holder of a token, and what he may ask.
     fn allowed(&self, token: &str) -> Result<(Caller, Allowed), String> {
         let caller = self.office.holder(token).map_err(|problem| problem.to_string())?;
-        let tables = self.office.tables_for(&caller).map_err(|problem| problem.to_string())?;
-        Ok((caller, Allowed { tables }))
+        let visible = self.office.visible_to(&caller).map_err(|problem| problem.to_string())?;
+        Ok((caller, allowed(visible)))
     }
 }
 

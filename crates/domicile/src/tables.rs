@@ -1,15 +1,14 @@
 //! The tables as the interface sees them.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use futures::{StreamExt, TryStreamExt};
-use lake::{Done, Lake, Work};
+use lake::{Allowed, Done, Lake, Places, Sight, Work};
 
 use crate::api::Problem;
 use crate::api::lake::{Chore, DoneView, LakeView, TableFilesView, TermView};
-use crate::api::query::{Rows, Sql};
+use crate::api::query::{PlacesSeen, Rows, Sql, Visible};
 use crate::api::status::TableView;
 use crate::housekeeping::Housekeeper;
 
@@ -21,9 +20,9 @@ pub(crate) struct Tables {
 }
 
 impl Sql for Tables {
-    fn query(&self, sql: String, allowed: Option<BTreeSet<String>>) -> BoxFuture<'_, Result<Rows, Problem>> {
+    fn query(&self, sql: String, visible: Visible) -> BoxFuture<'_, Result<Rows, Problem>> {
         Box::pin(async move {
-            let allowed = lake::Allowed { tables: allowed };
+            let allowed = allowed(visible);
             let answer = self.lake.query_as(&sql, &allowed).await.map_err(query_problem)?;
             Ok(Rows {
                 schema: answer.schema,
@@ -72,6 +71,16 @@ impl Sql for Tables {
         };
         Ok(self.housekeeper.run_now(work).map_err(Problem::unavailable)?.map(|done| done_view(&done)))
     }
+}
+
+/// In the lake's own terms.
+pub(crate) fn allowed(visible: Visible) -> Allowed {
+    let places = match visible.places {
+        PlacesSeen::Exact => Places::Exact,
+        PlacesSeen::Coarse(cell) => Places::Coarse { cell },
+        PlacesSeen::Hidden => Places::Hidden,
+    };
+    Allowed { tables: visible.tables, sight: Sight { places, hidden: visible.hidden } }
 }
 
 fn done_view(done: &Done) -> DoneView {

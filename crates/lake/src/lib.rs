@@ -37,7 +37,7 @@ pub use lake::{Lake, Parts, TableStatus, TermStatus};
 pub use maintenance::{Books, Done, Maintenance, Step, Urgency, Work};
 pub use object_store::path::Path as ObjectPath;
 pub use postgres::{Permit, PostgresSession};
-pub use query::{Allowed, Answer};
+pub use query::{Allowed, Answer, Places, Sight};
 pub use settings::Settings;
 pub use source::{
     FrameBatch, FrameSource, NoRecords, RecordColumn, RecordKind, RecordSource, RecordTable, RecordValue,

@@ -15,7 +15,7 @@ pub(crate) const EVENT_CLASS: Class = Class::Personal;
 /// What a signal is about that the catalogue has no longer, as the catalogue says of signals that it does not know.
 pub(crate) const UNKNOWN_CLASS: Class = Class::Personal;
 
-const CLASSES: [Class; 5] =
+pub(crate) const CLASSES: [Class; 5] =
     [Class::Technical, Class::Personal, Class::Location, Class::Sensitive, Class::Important];
 
 /// After how many days rows are destroyed, counted from when they were received.

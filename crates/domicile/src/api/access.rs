@@ -33,6 +33,11 @@ impl Caller {
         }
     }
 
+    /// What the caller may act as.
+    pub(crate) fn roles(&self) -> Roles {
+        self.principal().roles
+    }
+
     /// The name of the strongest role, for the ledger.
     pub(crate) fn role(&self) -> &'static str {
         let principal = self.principal();

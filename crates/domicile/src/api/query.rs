@@ -14,7 +14,8 @@ use axum::{Extension, Json};
 use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
-use policy::{Action, Resource};
+use model::Class;
+use policy::{Action, Resource, Role};
 use serde::{Deserialize, Serialize};
 
 use super::lake::{Chore, DoneView, LakeView};
@@ -24,8 +25,8 @@ use super::{Caller, Office, Problem};
 
 /// Whoever answers SQL.
 pub(crate) trait Sql: Send + Sync {
-    /// Answers one question over the tables of `allowed`; over all where it is `None`.
-    fn query(&self, sql: String, allowed: Option<BTreeSet<String>>) -> BoxFuture<'_, Result<Rows, Problem>>;
+    /// Answers one question over what is `visible`.
+    fn query(&self, sql: String, visible: Visible) -> BoxFuture<'_, Result<Rows, Problem>>;
 
     /// How the tables are.
     fn tables(&self) -> Vec<TableView>;
@@ -35,6 +36,33 @@ pub(crate) trait Sql: Send + Sync {
 
     /// Keeps house. `None` where that is under way.
     fn keep(&self, chore: Chore) -> Result<Option<DoneView>, Problem>;
+}
+
+/// What a caller may see of the tables.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Visible {
+    /// The tables; `None` for all.
+    pub(crate) tables: Option<BTreeSet<String>>,
+    /// How exact places are.
+    pub(crate) places: PlacesSeen,
+    /// Classes whose rows are left out.
+    pub(crate) hidden: BTreeSet<Class>,
+}
+
+impl Visible {
+    /// Everything as it is: for the program's own questions, of whose answers it shows what the caller may see.
+    pub(crate) fn everything() -> Self {
+        Self { tables: None, places: PlacesSeen::Exact, hidden: BTreeSet::new() }
+    }
+}
+
+/// How exact a caller sees places.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PlacesSeen {
+    Exact,
+    /// On a grid with cells of so many millionths of a degree.
+    Coarse(u32),
+    Hidden,
 }
 
 /// An answer's rows as they come.
@@ -62,8 +90,8 @@ pub(super) async fn query(
         let why = "Accept: rows come as application/vnd.apache.arrow.stream, application/json or text/csv";
         return Problem::not_acceptable(why).into_response();
     };
-    let asked = match office.tables_for(&caller) {
-        Ok(allowed) => answer(&office, &caller, question.sql, allowed, format).await,
+    let asked = match office.visible_to(&caller) {
+        Ok(visible) => answer(&office, &caller, question.sql, visible, format).await,
         Err(problem) => Err(problem),
     };
     match asked {
@@ -76,10 +104,10 @@ async fn answer(
     office: &Arc<Office>,
     caller: &Caller,
     sql: String,
-    allowed: Option<BTreeSet<String>>,
+    visible: Visible,
     format: RowFormat,
 ) -> Result<Body, Problem> {
-    let rows = office.query(sql, allowed).await?;
+    let rows = office.query(sql, visible).await?;
     office.looks(caller.role(), &rows.tables).await?;
     // An answer without any rows has ended when its first batch is asked for, and the stream is asked once more below.
     let mut following = rows.batches.fuse();
@@ -116,8 +144,31 @@ const TABLES: &[(&str, bool)] = &[
 ];
 
 impl Office {
+    /// What a caller may see of the tables: what the policies permit, within what the country pack in force allows his roles.
+    pub(crate) fn visible_to(&self, caller: &Caller) -> Result<Visible, Problem> {
+        let tables = self.tables_for(caller)?;
+        let pack = &self.packs.in_force().pack;
+        let roles = caller.roles();
+        let is_held = |listed: &[Role]| listed.iter().any(|role| roles.contains(*role));
+        let may = |action| self.permit(caller, action, &Resource::Center).is_ok();
+        let location = pack.class(Class::Location);
+        let places = if is_held(&location.readers) && may(Action::LocationExact) {
+            PlacesSeen::Exact
+        } else if is_held(&location.readers) || is_held(&location.coarse_readers) {
+            PlacesSeen::Coarse((pack.positions().analyst_grid.value * 1e6).round() as u32)
+        } else {
+            PlacesSeen::Hidden
+        };
+        let is_hidden = |class: &Class| {
+            let is_sensitive = matches!(class, Class::Sensitive | Class::Important);
+            !is_held(&pack.class(*class).readers) || is_sensitive && !may(Action::SensitiveRead)
+        };
+        let classes = [Class::Technical, Class::Personal, Class::Sensitive, Class::Important];
+        Ok(Visible { tables, places, hidden: classes.into_iter().filter(is_hidden).collect() })
+    }
+
     /// The tables that a caller may ask; `None` for all.
-    pub(crate) fn tables_for(&self, caller: &Caller) -> Result<Option<BTreeSet<String>>, Problem> {
+    fn tables_for(&self, caller: &Caller) -> Result<Option<BTreeSet<String>>, Problem> {
         let mut allowed = BTreeSet::new();
         let mut last = Ok(());
         for &(name, identities) in TABLES {
@@ -154,13 +205,9 @@ impl Office {
         .await
     }
 
-    /// Answers one question over the tables of `allowed`; over all where it is `None`.
-    pub(crate) async fn query(
-        &self,
-        sql: String,
-        allowed: Option<BTreeSet<String>>,
-    ) -> Result<Rows, Problem> {
-        self.tables()?.query(sql, allowed).await
+    /// Answers one question over what is `visible`.
+    pub(crate) async fn query(&self, sql: String, visible: Visible) -> Result<Rows, Problem> {
+        self.tables()?.query(sql, visible).await
     }
 
     /// Who answers SQL.

@@ -12,4 +12,6 @@ mod postgres;
 #[cfg(feature = "lake")]
 mod sql;
 mod tests;
+#[cfg(feature = "lake")]
+mod tricks;
 mod vehicles;

@@ -26,14 +26,14 @@ fn center() -> Center {
     center
 }
 
-fn token(center: &Center, name: &str, role: &str) -> String {
+pub(crate) fn token(center: &Center, name: &str, role: &str) -> String {
     let (status, made) = center.call("POST", "/api/tokens", Some(&json!({ "name": name, "role": role })));
     assert!(status < 300, "{status} {made}");
     made["secret"].as_str().expect("a secret").to_owned()
 }
 
 /// The file of the authority that vouches for the center.
-fn authority(center: &Center) -> PathBuf {
+pub(crate) fn authority(center: &Center) -> PathBuf {
     let path = center.path().join("authority.pem");
     std::fs::write(&path, center.papers(VIN).server_ca).expect("written");
     path
@@ -56,7 +56,7 @@ fn entries(center: &Center) -> String {
     text
 }
 
-fn said(output: &Output) -> String {
+pub(crate) fn said(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 

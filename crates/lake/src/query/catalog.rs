@@ -7,16 +7,20 @@ use async_trait::async_trait;
 use datafusion::catalog::{SchemaProvider, TableProvider};
 use datafusion::error::{DataFusionError, Result};
 
-/// Which tables whoever asks may read. By default all of them.
+use crate::query::sight::Sight;
+
+/// Which tables whoever asks may read, and how exactly. By default all of them, as they are.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Allowed {
     /// The tables by their names; `None` for all, those to come too.
     pub tables: Option<BTreeSet<String>>,
+    /// How much of their rows.
+    pub sight: Sight,
 }
 
 impl Allowed {
     fn allows(&self, table: &str) -> bool {
-        self.tables.as_ref().is_none_or(|tables| tables.contains(table))
+        self.tables.as_ref().is_none_or(|tables| tables.contains(table)) && self.sight.opens(table)
     }
 }
 

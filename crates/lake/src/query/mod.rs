@@ -6,6 +6,7 @@ mod frames;
 mod kept;
 mod pg_catalog;
 mod records;
+mod sight;
 mod table;
 mod vehicles;
 mod yielding;
@@ -56,6 +57,7 @@ use crate::{Error, QueryError, Settings};
 
 pub use catalog::Allowed;
 pub(crate) use catalog::Tables;
+pub use sight::{Places, Sight};
 
 /// Rows as they come, with their schema known at once.
 pub struct Answer {
@@ -278,7 +280,8 @@ impl Queries {
         let cutoffs = terms.terms().cutoffs(self.tail.clock().now());
         for ((table, view), folder) in Table::ALL.into_iter().zip(views).zip(&self.folders) {
             let kept = Kept::new(table, cutoffs, erased.clone(), known.clone(), classes.clone());
-            let make = || LakeTable::new(table, view, self.names.clone(), folder.clone(), kept);
+            let narrowed = allowed.sight.narrowed(table, classes);
+            let make = || LakeTable::new(table, view, self.names.clone(), folder.clone(), kept, narrowed);
             tables.add(table.name(), allowed, make);
         }
         let Sources { frames, vehicles, records } = &self.sources;

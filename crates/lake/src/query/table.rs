@@ -32,6 +32,7 @@ use crate::delta::{Bounds, DataFile, FileStatistics};
 use crate::erased::Erased;
 use crate::query::counted::CountedExec;
 use crate::query::kept::Kept;
+use crate::query::sight::Narrowed;
 use crate::query::store_url;
 use crate::rows::Slab;
 use crate::schema::{Kind, Table};
@@ -45,6 +46,8 @@ pub(crate) struct LakeTable {
     names: Arc<Names>,
     folder: Path,
     kept: Kept,
+    /// What is done to the rows of somebody who may not see them as they are.
+    narrowed: Option<Narrowed>,
 }
 
 impl LakeTable {
@@ -52,8 +55,15 @@ impl LakeTable {
     /// read and not two.
     const FOOTER_BYTES_HINT: usize = 32 << 10;
 
-    pub(crate) fn new(table: Table, view: View, names: Arc<Names>, folder: Path, kept: Kept) -> Self {
-        Self { table, view, names, folder, kept }
+    pub(crate) fn new(
+        table: Table,
+        view: View,
+        names: Arc<Names>,
+        folder: Path,
+        kept: Kept,
+        narrowed: Option<Narrowed>,
+    ) -> Self {
+        Self { table, view, names, folder, kept, narrowed }
     }
 
     /// The files that may hold rows for which the predicate is true.
@@ -144,10 +154,35 @@ impl TableProvider for LakeTable {
 
     /// Filters choose files, row groups and pages; the rows themselves are filtered again above.
     fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
-        Ok(vec![TableProviderFilterPushDown::Inexact; filters.len()])
+        let may_choose =
+            |filter: &&Expr| self.narrowed.as_ref().is_none_or(|narrowed| narrowed.may_choose_by(filter));
+        let support = |filter| match may_choose(filter) {
+            true => TableProviderFilterPushDown::Inexact,
+            false => TableProviderFilterPushDown::Unsupported,
+        };
+        Ok(filters.iter().map(support).collect())
     }
 
     async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let Some(narrowed) = &self.narrowed else {
+            return self.scan_as_it_is(state, projection, filters, limit);
+        };
+        let filters: Vec<Expr> =
+            filters.iter().filter(|filter| narrowed.may_choose_by(filter)).cloned().collect();
+        let scanned = narrowed.scanned(projection);
+        let scan = self.scan_as_it_is(state, scanned.as_ref(), &filters, narrowed.limit(limit))?;
+        narrowed.over(scan, projection.map_or(self.table.columns().len(), Vec::len))
+    }
+}
+
+impl LakeTable {
+    fn scan_as_it_is(
         &self,
         state: &dyn Session,
         projection: Option<&Vec<usize>>,

@@ -5,7 +5,8 @@ use lake::{Allowed, QueryError};
 use crate::world::Center;
 
 fn only(tables: &[&str]) -> Allowed {
-    Allowed { tables: Some(tables.iter().map(|name| (*name).to_owned()).collect()) }
+    let tables = Some(tables.iter().map(|name| (*name).to_owned()).collect());
+    Allowed { tables, ..Allowed::default() }
 }
 
 fn count(center: &Center, sql: &str, allowed: &Allowed) -> usize {

@@ -9,6 +9,7 @@ mod maintenance;
 mod oracle;
 mod queries;
 mod records;
+mod sight;
 mod size;
 mod together;
 mod versions;

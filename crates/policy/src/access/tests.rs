@@ -19,7 +19,7 @@ fn allowed(access: &Access, role: Role, action: Action, resource: Resource<'_>) 
 
 #[test]
 fn each_role_may_what_the_default_policies_say() {
-    let table: [(Action, [bool; 4]); 18] = [
+    let table: [(Action, [bool; 4]); 20] = [
         // operator, analyst, officer, auditor
         (Action::MetricsRead, [true, false, false, true]),
         (Action::VehiclesRead, [true, false, true, false]),
@@ -31,6 +31,8 @@ fn each_role_may_what_the_default_policies_say() {
         (Action::SubjectsRead, [false, false, true, false]),
         (Action::SubjectsErase, [false, false, true, false]),
         (Action::Query, [false, true, true, false]),
+        (Action::LocationExact, [false, false, true, false]),
+        (Action::SensitiveRead, [false, false, true, false]),
         (Action::LakeRead, [true, false, true, true]),
         (Action::LakeWrite, [true, false, true, false]),
         (Action::TokensRead, [true, false, true, false]),
@@ -47,6 +49,18 @@ fn each_role_may_what_the_default_policies_say() {
             let name = format!("{} {}", role.as_str(), action.as_str());
             assert_eq!(allowed(&access, role, action, usual(action)), expected, "{name}");
         }
+    }
+}
+
+#[test]
+fn a_file_from_before_the_classes_permits_no_exact_place() {
+    let new = "Action::\"query\", Action::\"location.exact\", Action::\"sensitive.read\",";
+    let older = DEFAULT_ACCESS.replace(new, "Action::\"query\",");
+    assert_ne!(older, DEFAULT_ACCESS);
+    let access = Access::parse(&older).expect("an older file");
+    for action in [Action::LocationExact, Action::SensitiveRead] {
+        assert!(!access.decide(&Principal::SOCKET, action, &Resource::Center).allowed);
+        assert!(default_access().decide(&Principal::SOCKET, action, &Resource::Center).allowed);
     }
 }
 

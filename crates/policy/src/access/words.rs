@@ -153,6 +153,10 @@ actions! {
     SubjectsErase = "subjects.erase",
     /// Query a table: of [`Resource::Table`].
     Query = "query",
+    /// See places as exact as they are, and what holds them: within what the country pack allows.
+    LocationExact = "location.exact",
+    /// See rows of the classes sensitive and important: within what the country pack allows.
+    SensitiveRead = "sensitive.read",
     /// See how the tables' files are.
     LakeRead = "lake.read",
     /// Have the tables' files put together, and expired rows destroyed.
