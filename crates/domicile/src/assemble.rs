@@ -18,6 +18,8 @@ use crate::api::query::Sql;
 use crate::api::{Rooms, private_router, public_router, serve_socket};
 use crate::center::Center;
 use crate::cosigning::{Cosigning, CosigningError};
+#[cfg(feature = "lake")]
+use crate::deriving::Derivers;
 use crate::egress::Declared;
 use crate::egress::declared::DeclarationError;
 use crate::egress::gauges::egress_gauges;
@@ -31,7 +33,7 @@ use crate::ingress::listener::{ListenError, Listeners, Service};
 use crate::ingress::tls::{Clients, RefusedCertificates, Reload, Tls, TlsError, TlsFiles};
 use crate::live::{View, connection_gauges, erasure_gauges, journal_gauges, ledger_gauges};
 #[cfg(feature = "lake")]
-use crate::live::{chores_gauges, table_gauges};
+use crate::live::{chores_gauges, derived_gauges, table_gauges};
 use crate::observe::Metrics;
 #[cfg(feature = "lake")]
 use crate::pipeline::{Inbox, Parts as PipelineParts, Pipeline};
@@ -115,7 +117,8 @@ impl Flow {
     async fn open_with_lake(rooms: &Rooms, world: &World) -> Result<Self, AssembleError> {
         let center = rooms.center.clone();
         let settings = &center.settings;
-        let (lake, writer, maintenance) = lake::Lake::open(lake::Parts {
+        let derived = store::Objects::local(&center.folder.join("derived"))?;
+        let (lake, writer, maintenance, deriver) = lake::Lake::open(lake::Parts {
             settings: lake::Settings {
                 enabled: true,
                 memory_bytes_max: settings.lake.memory_bytes_max,
@@ -131,6 +134,7 @@ impl Flow {
             records: Arc::new(Records { registry: rooms.registry.clone(), packs: rooms.packs.clone() }),
             terms: rooms.packs.clone(),
             erasures: Arc::new(Erasures::new(rooms.registry.clone())),
+            derived: derived.object_store(),
         })
         .await?;
         let inbox = Arc::new(Inbox::default());
@@ -155,9 +159,10 @@ impl Flow {
         let book = rooms.books.book().clone();
         let housekeeper = Housekeeper::start(maintenance, book, world.clock.clone(), interval)
             .map_err(AssembleError::Thread)?;
-        let tables = Tables { lake, housekeeper: Arc::new(housekeeper) };
+        let derivers = Derivers::start(deriver, world.clock.clone()).map_err(AssembleError::Thread)?;
+        let tables = Tables { lake, housekeeper: Arc::new(housekeeper), derivers: Arc::new(derivers) };
         let eraser = Eraser::start(erasure::Parts {
-            tables: Some((tables.housekeeper.clone(), pipeline.progress.clone())),
+            tables: Some((tables.housekeeper.clone(), pipeline.progress.clone(), tables.derivers.clone())),
             ..eraser_parts(rooms, &journal, world)
         });
         let eraser = Arc::new(eraser.map_err(AssembleError::Thread)?);
@@ -200,6 +205,7 @@ impl Flow {
         #[cfg(feature = "lake")]
         if let Some((tables, pipeline)) = self.lake {
             // First, for the pipeline enters what it waits for.
+            tables.derivers.finish();
             tables.housekeeper.finish();
             self.eraser.finish();
             pipeline.finish();
@@ -439,9 +445,10 @@ impl Serving {
         #[cfg(feature = "lake")]
         if let Some((tables, pipeline)) = &self.flow.lake {
             let (lake, progress) = (tables.lake.clone(), pipeline.progress.clone());
-            let chores = tables.housekeeper.chores();
+            let (chores, derivers) = (tables.housekeeper.chores(), tables.derivers.clone());
             self.rooms.metrics.add_gauges(move |gauges| {
                 table_gauges(&lake, &progress, gauges)?;
+                derived_gauges(&derivers, gauges)?;
                 chores_gauges(&chores, gauges)
             });
         }

@@ -15,6 +15,8 @@ use crate::api::Live;
 use crate::api::status::{CountView, JournalView, LedgerView, LiveView, ProtocolView, StoreView};
 use crate::api::vehicles::{ConnectionView, DiaryLine};
 use crate::bookkeeping::Bookkeeper;
+#[cfg(feature = "lake")]
+use crate::deriving::Derivers;
 use crate::erasure::Eraser;
 #[cfg(feature = "lake")]
 use crate::housekeeping::Chores;
@@ -300,6 +302,17 @@ pub(crate) fn erasure_gauges(eraser: &Eraser, gauges: &mut Gauges<'_, '_>) -> fm
     gauges.gauge("erasures_open", "Erasures that are not done", open as f64)?;
     gauges.gauge("erasures_overdue", "Open erasures whose deadline is over", overdue as f64)?;
     gauges.counter("erasure_failures", "Tries to erase that failed and are repeated", eraser.failures())
+}
+
+/// Adds gauges to `/metrics`.
+#[cfg(feature = "lake")]
+pub(crate) fn derived_gauges(derivers: &Derivers, gauges: &mut Gauges<'_, '_>) -> fmt::Result {
+    let (days, failures, is_failing) = derivers.work();
+    gauges.counter("derived_days", "Days of the derived tables that were worked out", days)?;
+    gauges.counter("derived_failures", "Days that could not be worked out and are tried again", failures)?;
+    gauges.gauge("derived_failing", "1 while the last day failed", f64::from(u8::from(is_failing)))?;
+    let Some(status) = derivers.status() else { return Ok(()) };
+    gauges.gauge("derived_days_behind", "Days whose signals have changed since", status.behind as f64)
 }
 
 /// Adds gauges to `/metrics`.

@@ -9,6 +9,8 @@ mod bookkeeping;
 mod center;
 mod cli;
 mod cosigning;
+#[cfg(feature = "lake")]
+mod deriving;
 mod egress;
 mod erasure;
 #[cfg(feature = "lake")]

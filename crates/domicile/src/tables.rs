@@ -7,9 +7,10 @@ use futures::{StreamExt, TryStreamExt};
 use lake::{Allowed, Done, Lake, Places, Sight, Work};
 
 use crate::api::Problem;
-use crate::api::lake::{Chore, DoneView, LakeView, TableFilesView, TermView};
+use crate::api::lake::{Chore, DerivedView, DoneView, LakeView, TableFilesView, TermView};
 use crate::api::query::{PlacesSeen, Rows, Sql, Visible};
 use crate::api::status::TableView;
+use crate::deriving::Derivers;
 use crate::housekeeping::Housekeeper;
 
 /// The lake and who looks after it.
@@ -17,6 +18,7 @@ use crate::housekeeping::Housekeeper;
 pub(crate) struct Tables {
     pub(crate) lake: Lake,
     pub(crate) housekeeper: Arc<Housekeeper>,
+    pub(crate) derivers: Arc<Derivers>,
 }
 
 impl Sql for Tables {
@@ -61,6 +63,12 @@ impl Sql for Tables {
         LakeView {
             tables: self.lake.status().into_iter().map(view).collect(),
             last_run: self.housekeeper.chores().last_run().map(|at| at.to_string()),
+            derived: self.derivers.status().map(|status| DerivedView {
+                days: status.days,
+                behind: status.behind,
+                files: status.files,
+                bytes: status.bytes,
+            }),
         }
     }
 
@@ -68,6 +76,10 @@ impl Sql for Tables {
         let work = match chore {
             Chore::Compact => Work::Compact,
             Chore::Expire => Work::Expire,
+            Chore::Rebuild => {
+                self.derivers.rebuild().map_err(Problem::unavailable)?;
+                return Ok(Some(DoneView::default()));
+            }
         };
         Ok(self.housekeeper.run_now(work).map_err(Problem::unavailable)?.map(|done| done_view(&done)))
     }

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use model::{CenterName, Class, Clock, GatewayName, SignalInfo, UtcMicros};
 use object_store::ObjectStore;
 use object_store::path::Path;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 
 use crate::columns::Names;
 use crate::delta::{DeltaTable, Snapshot};
+use crate::derived::{Deriver, Published};
 use crate::erased::ErasureSource;
 use crate::maintenance::{NAME_START, waiting};
 use crate::query::{Allowed, Answer, Queries, Retention, Sources};
@@ -46,6 +47,8 @@ pub struct Parts {
     pub terms: Arc<dyn TermSource>,
     /// What was erased.
     pub erasures: Arc<dyn ErasureSource>,
+    /// The folder of the derived tables: a projection, which may be emptied while the lake is closed.
+    pub derived: Arc<dyn ObjectStore>,
 }
 
 /// Answers queries; cheap to clone and to share between threads.
@@ -98,7 +101,7 @@ pub struct TermStatus {
 impl Lake {
     /// Opens the tables, makes those that do not exist, and learns from the newest files what was seen
     /// lately.
-    pub async fn open(parts: Parts) -> Result<(Self, LakeWriter, Maintenance), Error> {
+    pub async fn open(parts: Parts) -> Result<(Self, LakeWriter, Maintenance, Deriver), Error> {
         let threads = Arc::new(Threads::start()?);
         // On the lake's threads: decoding Parquet at the start should not hold up others.
         let opened = threads.handle().spawn(Self::open_here(parts, threads.clone()));
@@ -108,9 +111,10 @@ impl Lake {
     async fn open_here(
         parts: Parts,
         threads: Arc<Threads>,
-    ) -> Result<(Self, LakeWriter, Maintenance), Error> {
+    ) -> Result<(Self, LakeWriter, Maintenance, Deriver), Error> {
         let Parts { settings, store, center, gateway, signals, clock, .. } = parts;
-        let Parts { frames, vehicles, records, terms, erasures, .. } = parts;
+        let Parts { frames, vehicles, records, terms, erasures, derived, .. } = parts;
+        let published: Published = Arc::new(RwLock::new(Arc::new(Deriver::open(derived.as_ref()).await?)));
         let folder = |table: Table| Path::from_iter([center.as_str(), "lake", table.name()]);
         let folders = Table::ALL.map(folder);
         let [signals_folder, positions_folder, events_folder] = folders.clone();
@@ -143,9 +147,10 @@ impl Lake {
             tail.clone(),
             names.clone(),
             folders.clone(),
-            Sources { frames, vehicles, records },
+            Sources { frames, vehicles, records, derived: published.clone(), derived_store: derived.clone() },
             retention,
         )?;
+        let queries = Arc::new(queries);
         let app_id = format!("{center}/{gateway}");
         let held = tables.each_ref().map(|table| held_by(table, &app_id));
         let tables = Arc::new(tables.map(Mutex::new));
@@ -176,7 +181,15 @@ impl Lake {
             gateway: gateway.to_string(),
             tail_bytes_max: settings.tail_bytes_max(),
         };
-        Ok((Self { queries: Arc::new(queries), tail, threads, terms }, writer, maintenance))
+        let deriver = Deriver {
+            store: derived,
+            queries: queries.clone(),
+            threads: threads.clone(),
+            tail: tail.clone(),
+            terms: terms.clone(),
+            published,
+        };
+        Ok((Self { queries, tail, threads, terms }, writer, maintenance, deriver))
     }
 
     /// Answers one SQL query over `signals`, `positions`, `events`, `frames`, `vehicles` and the tables of

@@ -12,6 +12,7 @@
 
 mod columns;
 mod delta;
+mod derived;
 mod encode;
 mod erased;
 mod error;
@@ -31,6 +32,7 @@ mod threads;
 mod writer;
 
 pub use delta::Changes;
+pub use derived::{DerivedStatus, Deriver};
 pub use erased::{Erased, ErasedRows, ErasureSource};
 pub use error::{Error, QueryError};
 pub use lake::{Lake, Parts, TableStatus, TermStatus};

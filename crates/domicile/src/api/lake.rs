@@ -15,6 +15,8 @@ pub(crate) enum Chore {
     Compact,
     /// Take out rows whose term is over, and destroy their files.
     Expire,
+    /// Throw the derived tables away; they are made anew.
+    Rebuild,
 }
 
 /// How a table's files are.
@@ -50,6 +52,20 @@ pub(crate) struct LakeView {
     pub(crate) tables: Vec<TableFilesView>,
     /// When housekeeping last ended well since the program's start: RFC 3339, UTC.
     pub(crate) last_run: Option<String>,
+    /// None while a day of them is worked out.
+    #[serde(default)]
+    pub(crate) derived: Option<DerivedView>,
+}
+
+/// How the derived tables are.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct DerivedView {
+    /// UTC days that are worked out.
+    pub(crate) days: u64,
+    /// Days whose signals have changed since.
+    pub(crate) behind: u64,
+    pub(crate) files: u64,
+    pub(crate) bytes: u64,
 }
 
 /// What a run has done.
@@ -83,7 +99,8 @@ pub(super) async fn run(
     let chore = match chore.as_str() {
         "compact" => Chore::Compact,
         "expire" => Chore::Expire,
-        _ => return Err(Problem::not_found("housekeeping is `compact` or `expire`")),
+        "rebuild" => Chore::Rebuild,
+        _ => return Err(Problem::not_found("housekeeping is `compact`, `expire` or `rebuild`")),
     };
     let tables = office.tables()?;
     let done = office.blocking(move |_| tables.keep(chore)).await?;

@@ -31,6 +31,11 @@ enum Verb {
         #[command(flatten)]
         folder: Folder,
     },
+    /// Throw the derived tables (trips, charges, states, battery, gaps, daily) away; they are made anew, the newest day first
+    Rebuild {
+        #[command(flatten)]
+        folder: Folder,
+    },
 }
 
 impl Lakes {
@@ -40,6 +45,7 @@ impl Lakes {
                 Verb::Status { format, folder } => status(format, &folder, world).await,
                 Verb::Compact { folder } => keep("compact", &folder, world).await,
                 Verb::Expire { folder } => keep("expire", &folder, world).await,
+                Verb::Rebuild { folder } => rebuild(&folder, world).await,
             }
         })
     }
@@ -61,6 +67,17 @@ async fn keep(chore: &str, folder: &Folder, world: &World) -> anyhow::Result<()>
     Ok(())
 }
 
+async fn rebuild(folder: &Folder, world: &World) -> anyhow::Result<()> {
+    let ask = async |client: &mut Client| {
+        client.post::<DoneView>("/api/lake/rebuild", &serde_json::json!({})).await
+    };
+    Client::with_tables(&folder.path(world), world, ask).await?;
+    say!(
+        "the derived tables are empty and made anew by the serving center; `lake status` shows how far they are"
+    );
+    Ok(())
+}
+
 async fn status(format: Format, folder: &Folder, world: &World) -> anyhow::Result<()> {
     let ask = async |client: &mut Client| client.get::<LakeView>("/api/lake").await;
     let lake = Client::with_tables(&folder.path(world), world, ask).await?;
@@ -70,6 +87,16 @@ async fn status(format: Format, folder: &Folder, world: &World) -> anyhow::Resul
     }
     for table in &lake.tables {
         print(table);
+    }
+    match &lake.derived {
+        Some(derived) => say!(
+            "derived    {} days, {} files, {} bytes; {} days have newer signals",
+            derived.days,
+            derived.files,
+            derived.bytes,
+            derived.behind
+        ),
+        None => say!("derived    a day is worked out"),
     }
     say!("last run since the start: {}", lake.last_run.as_deref().unwrap_or("none yet"));
     Ok(())

@@ -208,6 +208,14 @@ fn destroyed(erasure: &Erasure, center: &Center, tables: &TablesErased) -> Vec<I
             &format!("{} files rewritten without them, the old ones destroyed", table.files),
         ));
     }
+    if center.settings.lake.enabled {
+        items.push(item(
+            "days of the derived tables on which it was there",
+            "derived/".to_owned(),
+            None,
+            "deleted, and worked out anew without it",
+        ));
+    }
     if tables.objects > 0 {
         items.push(item(
             "old files of the tables and of their logs, whose statistics name vehicles",

@@ -21,6 +21,8 @@ use store::Journal;
 use crate::bookkeeping::Bookkeeper;
 use crate::center::{Center, CenterError, Packs};
 #[cfg(feature = "lake")]
+use crate::deriving::Derivers;
+#[cfg(feature = "lake")]
 use crate::housekeeping::Housekeeper;
 #[cfg(feature = "lake")]
 use crate::pipeline::Progress;
@@ -85,7 +87,7 @@ pub(crate) struct Parts {
     pub(crate) books: Arc<Bookkeeper>,
     pub(crate) clock: Arc<dyn Clock>,
     #[cfg(feature = "lake")]
-    pub(crate) tables: Option<(Arc<Housekeeper>, Arc<Progress>)>,
+    pub(crate) tables: Option<(Arc<Housekeeper>, Arc<Progress>, Arc<Derivers>)>,
 }
 
 /// The running thread.
@@ -228,7 +230,7 @@ impl Desk {
     /// Waits until the tables have all frames up to this one.
     #[cfg(feature = "lake")]
     fn tabled(&self, through: Sequence) -> Result<(), ErasureError> {
-        let Some((_, progress)) = &self.parts.tables else { return Ok(()) };
+        let Some((_, progress, _)) = &self.parts.tables else { return Ok(()) };
         self.until(|| {
             let is_there = progress.committed.load(Ordering::Relaxed) >= through.0;
             if !is_there {
@@ -245,11 +247,13 @@ impl Desk {
 
     #[cfg(feature = "lake")]
     fn erase_tables(&self, erasure: &Erasure) -> Result<TablesErased, ErasureError> {
-        let Some((housekeeper, _)) = &self.parts.tables else { return Ok(TablesErased::default()) };
+        let Some((housekeeper, _, derivers)) = &self.parts.tables else { return Ok(TablesErased::default()) };
         let done = housekeeper.erase(ground(erasure))?;
         if !done.is_clean {
             return Err(ErasureError::Ending);
         }
+        // What was worked out of the rows; it is worked out anew without them.
+        derivers.forget(erasure.vehicle)?;
         let mut erased =
             TablesErased { tables: Vec::new(), objects: done.destroyed + done.discarded + done.commits };
         for step in &done.steps {

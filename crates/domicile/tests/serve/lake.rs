@@ -74,3 +74,36 @@ fn files_are_put_together_and_the_ledger_holds_also_after_a_kill() {
     assert_eq!(status, 404);
     assert!(center.metrics().contains("lake_maintenance_runs"));
 }
+
+#[test]
+fn trips_and_gaps_are_worked_out_and_made_anew_on_demand() {
+    let center = Center::start(&[("DOMICILE_STORE_BATCH_AGE_MS_MAX", "300")]);
+    center.add(VIN, "CN");
+    let mut car = Tesla::connect(center.address("tesla"), VIN, &center.papers(VIN)).expect("it is let in");
+    // Twenty minutes at 30 mph, a message each ten seconds, without three minutes in between.
+    let at = now_s() - 3_600;
+    for step in (0..120).filter(|step| !(60..78).contains(step)) {
+        car.send_speed(&step.to_string(), at + step * 10, 30.0);
+        assert!(car.hear().is_some());
+    }
+    let query = |sql: &str| {
+        let asked = json!({ "sql": sql });
+        let (status, body) = center.ask_accepting("text/csv", "POST", "/api/query", Some(&asked));
+        assert_eq!(status, 200, "{}", String::from_utf8_lossy(&body));
+        String::from_utf8(body).expect("text").lines().skip(1).collect::<Vec<_>>().join(" ")
+    };
+    eventually("all rows in files", || (number(&signals(&center), "rows") >= 102).then_some(()));
+    domicile(&center, &["lake", "rebuild"]);
+    let trips = "select count(*), cast(round(sum(distance)) as bigint) from trips";
+    eventually("the trip", || (query(trips) == "1,16").then_some(()));
+    assert_eq!(query("select gaps, cast(missing as bigint) from gaps where gaps > 0"), "1,190");
+    assert_eq!(query("select count(distinct state) from states where state = 'driving'"), "1");
+    let text = domicile(&center, &["lake", "status"]);
+    assert!(text.contains("derived    ") && text.contains("days have newer signals"), "{text}");
+    assert!(center.metrics().contains("domicile_derived_days_total"));
+}
+
+fn now_s() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
+    i64::try_from(since.as_secs()).expect("seconds")
+}

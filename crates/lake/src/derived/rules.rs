@@ -162,7 +162,8 @@ fn curve(run: &[Moment]) -> Option<String> {
         }
     }
     let step = points.len().div_ceil(CURVE_POINTS_MAX).max(1);
-    let points: Vec<[f64; 2]> = points.iter().step_by(step).map(|(soc, power)| [round(*soc), round(*power)]).collect();
+    let points: Vec<[f64; 2]> =
+        points.iter().step_by(step).map(|(soc, power)| [round(*soc), round(*power)]).collect();
     (!points.is_empty()).then(|| serde_json::to_string(&points).expect("numbers are JSON"))
 }
 
@@ -205,7 +206,11 @@ pub(super) fn states(moments: &[Moment], from: i64, until: i64) -> Vec<State> {
             continue;
         }
         let has_moved = next.is_some_and(|next| moved(moment, next) >= TRIP_KM_MIN);
-        push(moment.time, end, if moment.doing() == Doing::Driving || has_moved { "offline" } else { "asleep" });
+        push(
+            moment.time,
+            end,
+            if moment.doing() == Doing::Driving || has_moved { "offline" } else { "asleep" },
+        );
     }
     states
 }
@@ -303,7 +308,10 @@ mod tests {
         let kept = day(0).into_iter().filter(|sample| !(10 * MINUTE..20 * MINUTE).contains(&sample.time));
         let lossy = moments(kept.collect());
         let words: Vec<&str> = states(&lossy, 0, 240 * MINUTE).iter().map(|state| state.state).collect();
-        assert_eq!(words, ["online", "driving", "offline", "driving", "online", "charging", "online", "asleep"]);
+        assert_eq!(
+            words,
+            ["online", "driving", "offline", "driving", "online", "charging", "online", "asleep"]
+        );
         let missing = silence(&lossy, 0, 240 * MINUTE);
         assert_eq!((missing.count, missing.cadence), (1, Some(10.0)));
         close(missing.seconds, 610.0, 0.0);

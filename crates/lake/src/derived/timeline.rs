@@ -1,6 +1,6 @@
 //! What one vehicle said in a window of time, in order: what all derived tables are worked out from.
 
-use super::{ALONE, CURRENT, DISTANCE, FAST_CHARGER, IS_CHARGING, SOC, SPEED, VOLTAGE};
+use super::{CURRENT, DISTANCE, FAST_CHARGER, INPUTS, IS_CHARGING, SOC, SPEED, VOLTAGE};
 
 pub(super) const SECOND: i64 = 1_000_000;
 pub(super) const MINUTE: i64 = 60 * SECOND;
@@ -74,7 +74,7 @@ pub(super) fn moments(mut samples: Vec<Sample>) -> Vec<Moment> {
         (a.time, a.signal).cmp(&(b.time, b.signal)).then(a.value.total_cmp(&b.value))
     });
     samples.dedup();
-    let mut held: [Option<(i64, f64)>; 8] = [None; 8];
+    let mut held = [None::<(i64, f64)>; INPUTS.len()];
     let mut moments: Vec<Moment> = Vec::new();
     for group in samples.chunk_by(|a, b| a.time == b.time) {
         let time = group[0].time;
@@ -106,7 +106,6 @@ pub(super) fn moments(mut samples: Vec<Sample>) -> Vec<Moment> {
             energy,
         });
     }
-    debug_assert!(ALONE <= held.len());
     moments
 }
 

@@ -2,6 +2,7 @@
 
 mod catalog;
 mod counted;
+mod derived;
 mod frames;
 mod kept;
 mod pg_catalog;
@@ -39,8 +40,10 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout;
 
 use crate::columns::Names;
+use crate::derived::{DerivedTable, Published};
 use crate::erased::ErasureSource;
 use crate::query::catalog::ClosedTable;
+use crate::query::derived::DerivedFiles;
 use crate::query::frames::FramesTable;
 use crate::query::kept::Kept;
 use crate::query::pg_catalog::PostgresBase;
@@ -82,6 +85,9 @@ pub(crate) struct Sources {
     pub(crate) frames: Arc<dyn FrameSource>,
     pub(crate) vehicles: Arc<dyn VehicleSource>,
     pub(crate) records: Arc<dyn RecordSource>,
+    /// The files of the derived tables, and where they lie.
+    pub(crate) derived: Published,
+    pub(crate) derived_store: Arc<dyn ObjectStore>,
 }
 
 /// Everything that a query needs, shared by all.
@@ -130,8 +136,9 @@ impl Queries {
         sources: Sources,
         retention: Retention,
     ) -> Result<Self, Error> {
-        let [signals, positions, events] = Table::ALL.map(Table::name);
-        let own = [signals, positions, events, Self::FRAMES, Self::VEHICLES];
+        let mut own = Table::ALL.map(Table::name).to_vec();
+        own.extend(DerivedTable::ALL.map(DerivedTable::name));
+        own.extend([Self::FRAMES, Self::VEHICLES]);
         let records = Declared::all(sources.records.as_ref(), &own)?;
         // Nothing is spilled: a temporary file would hold rows outside the store. A query that is too large
         // fails and says so.
@@ -141,6 +148,7 @@ impl Queries {
             .build_arc()
             .map_err(|error| Error::Threads(error.to_string()))?;
         runtime.register_object_store(store_url().as_ref(), store);
+        runtime.register_object_store(DerivedFiles::url().as_ref(), sources.derived_store.clone());
         let config = SessionConfig::new()
             .with_target_partitions(Threads::COUNT)
             .with_information_schema(true)
@@ -284,7 +292,12 @@ impl Queries {
             let make = || LakeTable::new(table, view, self.names.clone(), folder.clone(), kept, narrowed);
             tables.add(table.name(), allowed, make);
         }
-        let Sources { frames, vehicles, records } = &self.sources;
+        let derived = self.sources.derived.read().clone();
+        for table in DerivedTable::ALL {
+            let make = || DerivedFiles::new(table, derived.clone(), erased.clone());
+            tables.add(table.name(), allowed, make);
+        }
+        let Sources { frames, vehicles, records, .. } = &self.sources;
         tables.add(Self::FRAMES, allowed, || FramesTable::new(frames.clone(), erased.clone()));
         tables.add(Self::VEHICLES, allowed, || VehiclesTable::new(vehicles.clone()));
         for declared in &self.records {

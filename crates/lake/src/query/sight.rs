@@ -89,6 +89,8 @@ impl Sight {
             "signals" => CLASSES.into_iter().any(|class| self.shows(class)),
             "positions" => !matches!(self.places, Places::Hidden | Places::Coarse { cell: 0 }),
             "events" => self.shows(EVENT_CLASS),
+            "trips" | "charges" | "states" | "gaps" | "daily" => self.shows(Class::Personal),
+            "battery" => self.shows(Class::Technical),
             _ => true,
         }
     }

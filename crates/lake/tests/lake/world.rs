@@ -11,9 +11,9 @@ use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use lake::{
-    Allowed, Answer, BatchRange, Commit, Erased, ErasedRows, ErasureSource, Error, FrameBatch, FrameSource,
-    Lake, LakeWriter, Maintenance, NoRecords, Parts, QueryError, RecordSource, Settings, SourceError,
-    StoredFrame, TermSource, Terms, VehicleRow, VehicleSource,
+    Allowed, Answer, BatchRange, Commit, Deriver, Erased, ErasedRows, ErasureSource, Error, FrameBatch,
+    FrameSource, Lake, LakeWriter, Maintenance, NoRecords, Parts, QueryError, RecordSource, Settings,
+    SourceError, StoredFrame, TermSource, Terms, VehicleRow, VehicleSource,
 };
 use model::{
     Class, Clock, ConnectionId, Datatype, Event, KeyPeriod, Position, Protocol, Quality, Reading,
@@ -43,8 +43,25 @@ pub(crate) static SIGNALS: LazyLock<Vec<SignalInfo>> = LazyLock::new(|| {
                 _ => Class::Technical,
             },
         })
+        .chain(INPUTS.into_iter().map(|path| SignalInfo {
+            path,
+            unit: "",
+            datatype: Datatype::Number,
+            class: Class::Technical,
+        }))
         .collect()
 });
+
+/// The signals that derived tables are worked out from, and the number of the first of them.
+const INPUTS: [&str; 6] = [
+    "Vehicle.Speed",
+    "Vehicle.TraveledDistance",
+    "Vehicle.Powertrain.TractionBattery.CurrentVoltage",
+    "Vehicle.Powertrain.TractionBattery.CurrentCurrent",
+    "Vehicle.Powertrain.TractionBattery.StateOfCharge.Current",
+    "Vehicle.Powertrain.TractionBattery.Charging.IsCharging",
+];
+pub(crate) const INPUTS_FROM: u16 = 60;
 
 /// A clock that moves when it is looked at, so that every query shows what came before it.
 #[derive(Default)]
@@ -278,6 +295,7 @@ pub(crate) struct Center {
     pub(crate) lake: Lake,
     pub(crate) writer: LakeWriter,
     pub(crate) maintenance: Arc<Mutex<Maintenance>>,
+    pub(crate) deriver: Deriver,
     pub(crate) clock: Arc<TestClock>,
     pub(crate) frames: Arc<TestFrames>,
     pub(crate) erasures: Arc<TestErasures>,
@@ -302,7 +320,7 @@ impl Center {
         let frames = Arc::new(TestFrames { read: Mutex::new(Vec::new()) });
         let clock = Arc::new(TestClock::default());
         let erasures = Arc::new(TestErasures::default());
-        let (lake, writer, maintenance) = runtime.block_on(Lake::open(Parts {
+        let (lake, writer, maintenance, deriver) = runtime.block_on(Lake::open(Parts {
             settings,
             store,
             center: "shanghai-1".parse().expect("a name"),
@@ -314,9 +332,10 @@ impl Center {
             records,
             terms: Arc::new(TestTerms),
             erasures: erasures.clone(),
+            derived: Arc::new(InMemory::new()),
         }))?;
         let maintenance = Arc::new(Mutex::new(maintenance));
-        Ok(Self { lake, writer, maintenance, clock, frames, erasures, runtime })
+        Ok(Self { lake, writer, maintenance, deriver, clock, frames, erasures, runtime })
     }
 
     pub(crate) fn new() -> Self {

@@ -1,0 +1,154 @@
+//! The derived tables while the center serves: one thread that works out the days whose signals have changed.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use lake::{DerivedStatus, Deriver};
+use model::{Clock, VehicleId};
+use parking_lot::{Condvar, Mutex};
+
+/// How often it is looked whether signals have changed: derived tables are as fresh as this and what a day takes.
+const LOOK_TIME: Duration = Duration::from_secs(20);
+
+/// After a day it rests so many times as long as the day took, up to [`REST_TIME_MAX`]: a fifth of one core at most, so that vehicles and
+/// queries go first.
+const REST_FACTOR: u32 = 4;
+const REST_TIME_MAX: Duration = Duration::from_secs(120);
+
+/// The thread, and what is asked of it meanwhile.
+pub(crate) struct Derivers {
+    desk: Arc<Desk>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+struct Desk {
+    deriver: Mutex<Deriver>,
+    clock: Arc<dyn Clock>,
+    state: Mutex<State>,
+    called: Condvar,
+    days: AtomicU64,
+    failures: AtomicU64,
+    is_failing: AtomicBool,
+}
+
+#[derive(Default)]
+struct State {
+    is_called: bool,
+    is_ending: bool,
+}
+
+impl Derivers {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub(crate) fn start(deriver: Deriver, clock: Arc<dyn Clock>) -> std::io::Result<Self> {
+        let desk = Arc::new(Desk {
+            deriver: Mutex::new(deriver),
+            clock,
+            state: Mutex::default(),
+            called: Condvar::new(),
+            days: AtomicU64::new(0),
+            failures: AtomicU64::new(0),
+            is_failing: AtomicBool::new(false),
+        });
+        let working = Arc::clone(&desk);
+        let thread =
+            std::thread::Builder::new().name("lake-deriver".to_owned()).spawn(move || working.run())?;
+        Ok(Self { desk, thread: Mutex::new(Some(thread)) })
+    }
+
+    /// Throws everything away, so that it is made anew, or looks at once. Blocks while a day is worked out.
+    ///
+    /// # Errors
+    /// What the lake says.
+    pub(crate) fn rebuild(&self) -> Result<DerivedStatus, lake::Error> {
+        let mut deriver = self.desk.deriver.lock();
+        deriver.discard()?;
+        let status = deriver.status();
+        drop(deriver);
+        self.call();
+        Ok(status)
+    }
+
+    /// Throws away what may tell of a vehicle whose rows were erased. Blocks while a day is worked out.
+    ///
+    /// # Errors
+    /// What the lake says.
+    pub(crate) fn forget(&self, vehicle: VehicleId) -> Result<(), lake::Error> {
+        self.desk.deriver.lock().forget(vehicle)?;
+        self.call();
+        Ok(())
+    }
+
+    /// How the tables stand; `None` while a day is worked out.
+    pub(crate) fn status(&self) -> Option<DerivedStatus> {
+        self.desk.deriver.try_lock().map(|deriver| deriver.status())
+    }
+
+    /// Days worked out, and tries that failed, since the start; whether the last one failed.
+    pub(crate) fn work(&self) -> (u64, u64, bool) {
+        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        (load(&self.desk.days), load(&self.desk.failures), self.desk.is_failing.load(Ordering::Relaxed))
+    }
+
+    /// Ends the thread after its day. Blocks.
+    pub(crate) fn finish(&self) {
+        self.desk.state.lock().is_ending = true;
+        self.desk.called.notify_all();
+        if self.thread.lock().take().is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!("deriving ended by a defect of the program; the next start goes on with it");
+        }
+    }
+
+    fn call(&self) {
+        self.desk.state.lock().is_called = true;
+        self.desk.called.notify_all();
+    }
+}
+
+impl Desk {
+    fn run(&self) {
+        while self.rest(LOOK_TIME) {
+            loop {
+                let began = self.clock.monotonic();
+                // One day at a time: who asks for something else comes in between.
+                let done = self.deriver.lock().run(&mut || false);
+                self.is_failing.store(done.is_err(), Ordering::Relaxed);
+                match done {
+                    Ok(0) => break,
+                    Ok(days) => {
+                        self.days.fetch_add(days, Ordering::Relaxed);
+                    }
+                    Err(error) => {
+                        self.failures.fetch_add(1, Ordering::Relaxed);
+                        tracing::warn!(%error, "a day of the derived tables could not be worked out; it is tried again");
+                        break;
+                    }
+                }
+                let took = self.clock.monotonic().saturating_sub(began);
+                if !self.pause((took * REST_FACTOR).min(REST_TIME_MAX)) {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Waits for the time, or until it is called; `false` where the center ends.
+    fn rest(&self, time: Duration) -> bool {
+        let mut state = self.state.lock();
+        let is_idle = |state: &mut State| !state.is_called && !state.is_ending;
+        let _either_way = self.called.wait_while_for(&mut state, is_idle, time);
+        state.is_called = false;
+        !state.is_ending
+    }
+
+    /// Waits for the time; `false` where the center ends.
+    fn pause(&self, time: Duration) -> bool {
+        let mut state = self.state.lock();
+        let _either_way = self.called.wait_while_for(&mut state, |state| !state.is_ending, time);
+        !state.is_ending
+    }
+}
