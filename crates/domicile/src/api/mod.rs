@@ -4,6 +4,7 @@
 //! calls it in process), so that both ways give the same answers. Errors are RFC 9457 problems ([`Problem`]).
 
 pub(crate) mod access;
+pub(crate) mod answer;
 pub(crate) mod lake;
 mod log;
 mod office;

@@ -6,6 +6,8 @@ mod center;
 #[cfg(feature = "lake")]
 mod lake;
 #[cfg(feature = "lake")]
+mod limits;
+#[cfg(feature = "lake")]
 mod postgres;
 #[cfg(feature = "lake")]
 mod sql;

@@ -65,6 +65,11 @@ impl LakeTable {
         Self { table, view, names, folder, kept, narrowed }
     }
 
+    /// The Delta version whose files it reads.
+    pub(crate) fn version(&self) -> i64 {
+        self.view.snapshot.version
+    }
+
     /// The files that may hold rows for which the predicate is true.
     fn files(&self, predicate: Option<&Arc<dyn PhysicalExpr>>) -> Vec<&Arc<DataFile>> {
         let all = &self.view.snapshot.files;
