@@ -11,6 +11,7 @@
 //! one [`LakeWriter`], which takes rows, and the one [`Maintenance`], which compacts and expires them.
 
 mod columns;
+mod copy;
 mod delta;
 mod encode;
 mod error;
@@ -29,6 +30,7 @@ mod terms;
 mod threads;
 mod writer;
 
+pub use copy::CopyFile;
 pub use delta::Changes;
 pub use error::{Error, QueryError};
 pub use lake::{Lake, Parts, TableStatus, TermStatus};

@@ -5,6 +5,7 @@
 
 pub(crate) mod access;
 pub(crate) mod answer;
+pub(crate) mod copies;
 pub(crate) mod lake;
 mod log;
 mod office;
@@ -95,7 +96,10 @@ fn guarded_routes() -> [(Action, Router<Arc<Office>>); 14] {
             Action::RecordsWrite,
             route("/api/records/{kind}", post(records::import).layer(vehicles::import_limit())),
         ),
-        (Action::Query, route("/api/query", post(query::query))),
+        (
+            Action::Query,
+            route("/api/query", post(query::query)).route("/api/tables/{table}/copy", post(copies::copy)),
+        ),
         (Action::LakeRead, route("/api/lake", get(lake::status))),
         (Action::LakeWrite, route("/api/lake/{chore}", post(lake::run))),
         (Action::PolicyRead, route("/api/policy", get(packs::show))),

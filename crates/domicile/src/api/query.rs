@@ -117,7 +117,7 @@ pub(super) async fn query(
 }
 
 /// The tables, and whether their rows name persons or vehicles.
-const TABLES: &[(&str, bool)] = &[
+pub(super) const TABLES: &[(&str, bool)] = &[
     ("signals", false),
     ("positions", false),
     ("events", false),

@@ -4,6 +4,8 @@
 
 mod center;
 #[cfg(feature = "lake")]
+mod engines;
+#[cfg(feature = "lake")]
 mod lake;
 #[cfg(feature = "lake")]
 mod limits;
