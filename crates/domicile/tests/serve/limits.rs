@@ -1,6 +1,7 @@
 //! Limits of answers over HTTPS, and what becomes of a question whose asker has left.
 
 use std::io::{Read, Write};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -78,7 +79,7 @@ fn answers_are_cut_at_settings_and_at_lower_limits_of_a_question_and_say_so() {
 
 #[test]
 fn rows_come_as_json_csv_and_arrow_with_the_same_limits() {
-    let center = Center::start(&[]);
+    let center = Center::start(&[("DOMICILE_HTTP_QUERY_ROWS_MAX", "5")]);
     center.add(VIN, "CN");
     let (secret, ca) = (token(&center, "bi", "analyst"), center.papers(VIN).server_ca);
     let question = json!({ "sql": "select x from generate_series(1, 9) t(x)", "rows_max": 2 });
@@ -94,6 +95,14 @@ fn rows_come_as_json_csv_and_arrow_with_the_same_limits() {
     let reader =
         arrow::ipc::reader::StreamReader::try_new(std::io::Cursor::new(body), None).expect("a stream");
     assert_eq!(reader.map(|batch| batch.expect("rows").num_rows()).sum::<usize>(), 2);
+    let query = Command::new(env!("CARGO_BIN_EXE_domicile"))
+        .args(["query", "select x from generate_series(1, 9) t(x)", "--format", "csv", "--dir"])
+        .arg(center.path())
+        .output()
+        .expect("the program runs");
+    assert_eq!(String::from_utf8_lossy(&query.stdout), "x\n1\n2\n3\n4\n5\n");
+    let said = String::from_utf8_lossy(&query.stderr);
+    assert!(!query.status.success() && said.contains("http.query_rows_max"), "{said}");
 }
 
 #[test]
