@@ -48,6 +48,10 @@ pub(crate) const DEMONSTRATIONS: &[Demonstration] = &[
         name: "tricks",
         about: "none of some eighty tricks gives an analyst a VIN or a place finer than the country pack's cell",
     },
+    Demonstration {
+        name: "engines",
+        about: "DuckDB, Polars and delta-rs read the tables, and copies for a role, with the rows and sums of our SQL",
+    },
     Demonstration { name: "bench", about: "what a message, a connection and a handshake cost" },
     Demonstration {
         name: "residency",

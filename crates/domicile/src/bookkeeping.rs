@@ -199,6 +199,14 @@ impl Bookkeeper {
         self.book.enter(&Entry::Read(read)).map(drop)
     }
 
+    /// Enters that a copy of a table is handed out, as a role may see it.
+    ///
+    /// # Errors
+    /// Where the ledger takes no entries: then nothing is handed out.
+    pub(crate) fn copied(&self, role: &str, table: &str) -> Result<(), ledger::Error> {
+        self.looked(role, &format!("copy-{table}"))
+    }
+
     /// Why the ledger does not take what is brought; `None` while it does.
     pub(crate) fn failing(&self) -> Option<String> {
         self.desk.waiting.lock().failing.clone()

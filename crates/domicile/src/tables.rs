@@ -29,6 +29,7 @@ impl Sql for Tables {
             Ok(Rows {
                 schema: answer.schema,
                 tables: answer.tables,
+                versions: answer.versions,
                 batches: answer.rows.map_err(query_problem).boxed(),
             })
         })

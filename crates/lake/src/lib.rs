@@ -11,6 +11,7 @@
 //! one [`LakeWriter`], which takes rows, and the one [`Maintenance`], which compacts and expires them.
 
 mod columns;
+mod copy;
 mod delta;
 mod derived;
 mod encode;
@@ -31,6 +32,7 @@ mod terms;
 mod threads;
 mod writer;
 
+pub use copy::CopyFile;
 pub use delta::Changes;
 pub use derived::{DerivedStatus, Deriver};
 pub use erased::{Erased, ErasedRows, ErasureSource};

@@ -4,6 +4,8 @@
 //! calls it in process), so that both ways give the same answers. Errors are RFC 9457 problems ([`Problem`]).
 
 pub(crate) mod access;
+pub(crate) mod answer;
+pub(crate) mod copies;
 pub(crate) mod lake;
 mod log;
 mod office;
@@ -101,7 +103,10 @@ fn guarded_routes() -> [(Action, Router<Arc<Office>>); 16] {
                 .route("/api/subjects/erasures/{number}", get(subjects::show)),
         ),
         (Action::SubjectsErase, route("/api/subjects/erasures", post(subjects::erase))),
-        (Action::Query, route("/api/query", post(query::query))),
+        (
+            Action::Query,
+            route("/api/query", post(query::query)).route("/api/tables/{table}/copy", post(copies::copy)),
+        ),
         (Action::LakeRead, route("/api/lake", get(lake::status))),
         (Action::LakeWrite, route("/api/lake/{chore}", post(lake::run))),
         (Action::PolicyRead, route("/api/policy", get(packs::show))),

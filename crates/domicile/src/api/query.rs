@@ -1,25 +1,23 @@
 //! SQL: a question in, rows out, as an Arrow stream, JSON or CSV by what the request accepts.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use arrow::error::ArrowError;
-use axum::body::{Body, Bytes};
 use axum::extract::State;
-use axum::http::{HeaderMap, header};
+use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use futures::future::BoxFuture;
-use futures::stream::{self, BoxStream};
-use futures::{StreamExt, TryStreamExt};
+use futures::stream::BoxStream;
 use model::Class;
 use policy::{Action, Resource, Role};
 use serde::{Deserialize, Serialize};
 
+use super::answer::{Limits, respond};
 use super::lake::{Chore, DoneView, LakeView};
-use super::rows::{RowFormat, RowWriter, Unsent};
+use super::rows::RowFormat;
 use super::status::TableView;
 use super::{Caller, Office, Problem};
 
@@ -70,6 +68,8 @@ pub(crate) struct Rows {
     pub(crate) schema: SchemaRef,
     /// The tables that are read for them.
     pub(crate) tables: BTreeSet<String>,
+    /// Of those among them that are Delta tables, the version that is read.
+    pub(crate) versions: BTreeMap<String, i64>,
     pub(crate) batches: BoxStream<'static, Result<RecordBatch, Problem>>,
 }
 
@@ -78,6 +78,22 @@ pub(crate) struct Rows {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Question {
     pub(crate) sql: String,
+    /// At most so many rows, where that is less than the settings allow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) rows_max: Option<u64>,
+    /// At most so many bytes, where that is less than the settings allow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) bytes_max: Option<u64>,
+    /// At most so many seconds, where that is less than the settings allow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) seconds_max: Option<u64>,
+}
+
+impl Question {
+    /// One without limits of its own.
+    pub(crate) fn new(sql: String) -> Self {
+        Self { sql, rows_max: None, bytes_max: None, seconds_max: None }
+    }
 }
 
 pub(super) async fn query(
@@ -90,49 +106,18 @@ pub(super) async fn query(
         let why = "Accept: rows come as application/vnd.apache.arrow.stream, application/json or text/csv";
         return Problem::not_acceptable(why).into_response();
     };
-    let asked = match office.visible_to(&caller) {
-        Ok(visible) => answer(&office, &caller, question.sql, visible, format).await,
-        Err(problem) => Err(problem),
+    let limits = Limits::of(&office.center.settings.http, &question);
+    let asked = async {
+        let visible = office.visible_to(&caller)?;
+        let rows = limits.within(office.query(question.sql, visible)).await?;
+        office.looks(caller.role(), &rows.tables).await?;
+        respond(rows, format, limits).await
     };
-    match asked {
-        Ok(body) => ([(header::CONTENT_TYPE, format.content_type())], body).into_response(),
-        Err(problem) => problem.into_response(),
-    }
-}
-
-async fn answer(
-    office: &Arc<Office>,
-    caller: &Caller,
-    sql: String,
-    visible: Visible,
-    format: RowFormat,
-) -> Result<Body, Problem> {
-    let rows = office.query(sql, visible).await?;
-    office.looks(caller.role(), &rows.tables).await?;
-    // An answer without any rows has ended when its first batch is asked for, and the stream is asked once more below.
-    let mut following = rows.batches.fuse();
-    // Most of what can fail does so before the first rows, and then the answer can still be a problem instead of a stream
-    // that breaks off.
-    let first = following.next().await.transpose()?;
-    let broken = |error: ArrowError| Problem::unavailable(error);
-    let unsent = Unsent::default();
-    let mut writer = Some(RowWriter::new(format, &rows.schema, unsent.clone()).map_err(broken)?);
-    let batches = stream::iter(first.map(Ok)).chain(following).map(Some).chain(stream::iter([None]));
-    let parts = batches.map(move |batch| -> Result<Bytes, Problem> {
-        match (batch, &mut writer) {
-            (Some(batch), Some(writer)) => writer.rows(&batch?).map_err(broken)?,
-            _ => writer.take().map_or(Ok(()), RowWriter::finish).map_err(broken)?,
-        }
-        Ok(unsent.take())
-    });
-    Ok(Body::from_stream(parts.map_err(|problem| {
-        tracing::warn!(%problem, "a query ended before its last row");
-        problem
-    })))
+    asked.await.unwrap_or_else(IntoResponse::into_response)
 }
 
 /// The tables, and whether their rows name persons or vehicles.
-const TABLES: &[(&str, bool)] = &[
+pub(super) const TABLES: &[(&str, bool)] = &[
     ("signals", false),
     ("positions", false),
     ("events", false),

@@ -106,6 +106,16 @@ impl<W: Write> RowWriter<W> {
 pub(crate) struct Unsent(Arc<Mutex<Vec<u8>>>);
 
 impl Unsent {
+    /// How many bytes there are.
+    pub(crate) fn len(&self) -> usize {
+        self.0.lock().len()
+    }
+
+    /// Takes back what was written last.
+    pub(crate) fn truncate(&self, bytes: usize) {
+        self.0.lock().truncate(bytes);
+    }
+
     /// Takes it to be sent.
     pub(crate) fn take(&self) -> Bytes {
         Bytes::from(std::mem::take(&mut *self.0.lock()))

@@ -402,7 +402,7 @@ fn fingerprint(pem: &str) -> Result<String, CenterError> {
     Ok(hex(&Sha256::digest(&pem.contents)))
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

@@ -17,6 +17,7 @@ use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
 use super::Refused;
+use crate::api::answer::CUT;
 use crate::api::{OfficeError, Problem, Rooms, private_router};
 use crate::assemble::Flow;
 use crate::center::Center;
@@ -123,9 +124,15 @@ impl Client {
         json(self.send(request).await?).await
     }
 
-    /// Sends a JSON document and gives the answer's body as it comes.
-    pub(crate) async fn stream(&mut self, address: &str, document: &impl Serialize) -> anyhow::Result<Body> {
-        Ok(self.send(post(address, document)?).await?.into_body())
+    /// Sends a JSON document and gives the answer's body as it comes, and by which limit it was cut.
+    pub(crate) async fn stream(
+        &mut self,
+        address: &str,
+        document: &impl Serialize,
+    ) -> anyhow::Result<(Body, Option<String>)> {
+        let response = self.send(post(address, document)?).await?;
+        let cut = response.headers().get(CUT).and_then(|cut| cut.to_str().ok()).map(str::to_owned);
+        Ok((response.into_body(), cut))
     }
 
     /// Sends a request; an answer that is not a success is an error.

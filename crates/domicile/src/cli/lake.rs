@@ -1,6 +1,8 @@
 //! `domicile lake …`: the tables' files.
 
 use super::client::{Client, converse};
+#[cfg(feature = "lake")]
+use super::copies::ExportFiles;
 use super::{Folder, Format};
 use crate::api::{DoneView, LakeView, TableFilesView};
 use crate::world::World;
@@ -26,6 +28,9 @@ enum Verb {
         #[command(flatten)]
         folder: Folder,
     },
+    /// Hand an engine a table as Parquet files, without what a role may not see; an entry of the ledger says so first
+    #[cfg(feature = "lake")]
+    ExportFiles(ExportFiles),
     /// Take out rows whose term is over now, and destroy their files
     Expire {
         #[command(flatten)]
@@ -44,6 +49,8 @@ impl Lakes {
             match self.verb {
                 Verb::Status { format, folder } => status(format, &folder, world).await,
                 Verb::Compact { folder } => keep("compact", &folder, world).await,
+                #[cfg(feature = "lake")]
+                Verb::ExportFiles(export) => export.run(world).await,
                 Verb::Expire { folder } => keep("expire", &folder, world).await,
                 Verb::Rebuild { folder } => rebuild(&folder, world).await,
             }

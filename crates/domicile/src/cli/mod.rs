@@ -8,6 +8,8 @@ macro_rules! say {
 
 mod bench;
 mod client;
+#[cfg(feature = "lake")]
+mod copies;
 mod decode;
 mod demo;
 mod doctor;

@@ -45,8 +45,16 @@ impl Query {
     pub(crate) fn run(self, world: &World) -> anyhow::Result<()> {
         let folder = self.folder.path(world);
         let written = converse(Client::with_tables(&folder, world, async |client| {
-            let body = client.stream("/api/query", &Question { sql: self.sql }).await?;
-            write(body, self.format, BufWriter::new(io::stdout().lock())).await
+            let (body, cut) = client.stream("/api/query", &Question::new(self.sql)).await?;
+            let mut output = Output::new(self.format, BufWriter::new(io::stdout().lock()));
+            receive(body, &mut output).await?;
+            output.finish()?;
+            match cut {
+                Some(limit) => {
+                    anyhow::bail!("these are not all rows: the answer was cut at http.query_{limit}_max")
+                }
+                None => Ok(()),
+            }
         }));
         match written {
             // Whoever reads our output has read enough (`| head`).
@@ -63,30 +71,67 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
     })
 }
 
-/// Writes an Arrow stream's rows as they come; a table only at the end, because its columns are as wide as their widest value.
-async fn write(body: Body, format: RowFormat, out: impl Write) -> anyhow::Result<()> {
+/// Takes rows as they come.
+pub(super) trait Sink {
+    /// The columns, once and before all rows.
+    fn begin(&mut self, schema: SchemaRef) -> anyhow::Result<()>;
+
+    fn rows(&mut self, batch: RecordBatch) -> anyhow::Result<()>;
+}
+
+/// Hands on an Arrow stream's rows as they come.
+pub(super) async fn receive(body: Body, sink: &mut impl Sink) -> anyhow::Result<()> {
     let mut decoder = StreamDecoder::new();
-    let mut writer = None;
-    let mut out = Some(out);
+    let mut has_begun = false;
     let mut chunks = pin!(body.into_data_stream());
     while let Some(chunk) = chunks.next().await {
         let mut buffer = Buffer::from(chunk?.to_vec());
         while !buffer.is_empty() {
             let batch = decoder.decode(&mut buffer)?;
-            if let (None, Some(schema)) = (&writer, decoder.schema())
-                && let Some(out) = out.take()
-            {
-                writer = Some(Writer::new(format, schema, out)?);
+            if let (false, Some(schema)) = (has_begun, decoder.schema()) {
+                has_begun = true;
+                sink.begin(schema)?;
             }
-            if let (Some(batch), Some(writer)) = (batch, &mut writer) {
-                writer.rows(batch)?;
+            if let Some(batch) = batch {
+                sink.rows(batch)?;
             }
         }
     }
     decoder
         .finish()
         .map_err(|_| anyhow::anyhow!("the query broke off before its last row; the center's log says why"))?;
-    writer.ok_or_else(|| anyhow::anyhow!("the center answered without columns"))?.finish()
+    anyhow::ensure!(has_begun, "the center answered without columns");
+    Ok(())
+}
+
+/// Writes an Arrow stream's rows as they come; a table only at the end, because its columns are as wide as their widest value.
+struct Output<W: Write> {
+    format: RowFormat,
+    out: Option<W>,
+    writer: Option<Writer<W>>,
+}
+
+impl<W: Write> Output<W> {
+    fn new(format: RowFormat, out: W) -> Self {
+        Self { format, out: Some(out), writer: None }
+    }
+
+    fn finish(self) -> anyhow::Result<()> {
+        self.writer.map_or(Ok(()), Writer::finish)
+    }
+}
+
+impl<W: Write> Sink for Output<W> {
+    fn begin(&mut self, schema: SchemaRef) -> anyhow::Result<()> {
+        if let Some(out) = self.out.take() {
+            self.writer = Some(Writer::new(self.format, schema, out)?);
+        }
+        Ok(())
+    }
+
+    fn rows(&mut self, batch: RecordBatch) -> anyhow::Result<()> {
+        self.writer.as_mut().map_or(Ok(()), |writer| writer.rows(batch))
+    }
 }
 
 /// Writes rows for people, or in one of the API's formats.

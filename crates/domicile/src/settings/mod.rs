@@ -117,6 +117,8 @@ pub(crate) struct Http {
     pub(crate) listen: String,
     /// Checked when the settings are read: `metrics_networks` gives them.
     metrics_from: Vec<String>,
+    pub(crate) query_rows_max: u64,
+    pub(crate) query_bytes_max: u64,
 }
 
 /// `[postgres]`

@@ -110,6 +110,18 @@ pub(super) const SETTINGS: &[Setting] = &[
         "[\"127.0.0.1/32\", \"::1/128\"]",
         "Networks that may read /metrics without a token.",
     ),
+    setting(
+        "http",
+        "query_rows_max",
+        "10000000",
+        "Rows of an answer to SQL; a longer one is cut there, and says so.",
+    ),
+    setting(
+        "http",
+        "query_bytes_max",
+        "1073741824",
+        "The same in bytes: what a program that asked by mistake may fetch.",
+    ),
     setting("postgres", "listen", "\"127.0.0.1:5433\"", "Address and port; \"\" turns the listener off."),
     setting("peer", "listen", "\"0.0.0.0:8701\"", "Address and port; \"\" turns the listener off."),
     setting(

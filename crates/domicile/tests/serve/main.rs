@@ -4,9 +4,13 @@
 
 mod center;
 #[cfg(feature = "lake")]
+mod engines;
+#[cfg(feature = "lake")]
 mod erasure;
 #[cfg(feature = "lake")]
 mod lake;
+#[cfg(feature = "lake")]
+mod limits;
 #[cfg(feature = "lake")]
 mod postgres;
 #[cfg(feature = "lake")]

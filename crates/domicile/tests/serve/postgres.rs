@@ -40,7 +40,7 @@ pub(crate) fn authority(center: &Center) -> PathBuf {
 }
 
 /// The entries of the log, as they lie in the store.
-fn entries(center: &Center) -> String {
+pub(crate) fn entries(center: &Center) -> String {
     fn collect(folder: &Path, text: &mut String) {
         for entry in std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path())
         {

@@ -585,10 +585,17 @@ fn planted() -> Center {
 }
 
 /// Asks over HTTPS with a token. Gives the status and the body.
-fn ask(center: &Center, secret: &str, ca: &str, request: &str, body: &str) -> (u16, String) {
+pub(crate) fn ask(
+    center: &Center,
+    secret: &str,
+    ca: &str,
+    request: &str,
+    accept: &str,
+    body: &str,
+) -> (u16, String) {
     let mut stream = tls(center.address("http"), None, ca).expect("connected");
     let head = format!(
-        "{request} HTTP/1.0\r\nHost: localhost\r\nAuthorization: Bearer {secret}\r\nAccept: text/csv, */*\r\n\
+        "{request} HTTP/1.0\r\nHost: localhost\r\nAuthorization: Bearer {secret}\r\nAccept: {accept}\r\n\
          Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
         body.len()
     );
@@ -620,11 +627,11 @@ fn attempt(center: &Center, secret: &str, ca: &str, user: &str, way: Way, sql: &
     match way {
         Rest => {
             let (status, body) =
-                ask(center, secret, ca, "POST /api/query", &json!({ "sql": sql }).to_string());
+                ask(center, secret, ca, "POST /api/query", "text/csv", &json!({ "sql": sql }).to_string());
             (status == 200, body)
         }
         Get => {
-            let (status, body) = ask(center, secret, ca, &format!("GET {sql}"), "");
+            let (status, body) = ask(center, secret, ca, &format!("GET {sql}"), "*/*", "");
             (status == 200, body)
         }
         Psycopg => {

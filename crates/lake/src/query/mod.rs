@@ -12,7 +12,8 @@ mod table;
 mod vehicles;
 mod yielding;
 
-use std::collections::BTreeSet;
+use std::any::Any;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ use datafusion::catalog::{
     CatalogProvider, CatalogProviderList, MemoryCatalogProvider, MemoryCatalogProviderList, SchemaProvider,
 };
 use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::datasource::source_as_provider;
 use datafusion::error::DataFusionError;
 use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::context::{SQLOptions, SessionContext, SessionState};
@@ -68,6 +70,8 @@ pub struct Answer {
     pub schema: SchemaRef,
     /// The tables that are read for it.
     pub tables: BTreeSet<String>,
+    /// Of those among them that are Delta tables, the version that is read. Rows that are in no file yet are read too.
+    pub versions: BTreeMap<String, i64>,
     /// The rows; dropping it ends the query.
     pub rows: BoxStream<'static, Result<RecordBatch, QueryError>>,
 }
@@ -204,15 +208,15 @@ impl Queries {
                     slots.acquire_owned().await.map_err(|closed| QueryError::Failed(closed.to_string()))?;
                 let (context, plan) = planning.await?;
                 check(&plan)?;
-                let tables = tables_of(&plan).map_err(|error| failed(&error))?;
+                let (tables, versions) = tables_of(&plan).map_err(|error| failed(&error))?;
                 let frame = context.execute_logical_plan(plan).await.map_err(|error| failed(&error))?;
                 let rows = frame.execute_stream().await.map_err(|error| failed(&error))?;
-                Ok::<_, QueryError>((slot, rows, tables))
+                Ok::<_, QueryError>((slot, rows, tables, versions))
             };
             timeout(time_max, running).await
         });
         let planned = planned.await.map_err(|error| QueryError::Failed(error.to_string()))?;
-        let (slot, mut rows, tables) = planned.map_err(|_| too_long())??;
+        let (slot, mut rows, tables, versions) = planned.map_err(|_| too_long())??;
         let schema = rows.schema();
         threads.handle().spawn(async move {
             let late = sender.clone();
@@ -239,7 +243,7 @@ impl Queries {
         let rows = futures::stream::unfold(receiver, |mut receiver| async move {
             receiver.recv().await.map(|batch| (batch, receiver))
         });
-        Ok(Answer { schema, tables, rows: rows.boxed() })
+        Ok(Answer { schema, tables, versions, rows: rows.boxed() })
     }
 
     /// A context with its own catalog, over one view of the tables that may be read.
@@ -307,18 +311,23 @@ impl Queries {
     }
 }
 
-/// The tables of the lake that a plan reads, in whatever part.
-fn tables_of(plan: &LogicalPlan) -> Result<BTreeSet<String>, DataFusionError> {
-    let mut tables = BTreeSet::new();
+/// The tables of the lake that a plan reads, in whatever part, and the versions of those that have some.
+fn tables_of(plan: &LogicalPlan) -> Result<(BTreeSet<String>, BTreeMap<String, i64>), DataFusionError> {
+    let (mut tables, mut versions) = (BTreeSet::new(), BTreeMap::new());
     plan.apply_with_subqueries(|node| {
         if let LogicalPlan::TableScan(scan) = node
             && scan.table_name.schema().is_none_or(|schema| schema == Queries::SCHEMA)
         {
-            tables.insert(scan.table_name.table().to_owned());
+            let name = scan.table_name.table().to_owned();
+            let provider = source_as_provider(&scan.source)?;
+            if let Some(table) = (provider.as_ref() as &dyn Any).downcast_ref::<LakeTable>() {
+                versions.insert(name.clone(), table.version());
+            }
+            tables.insert(name);
         }
         Ok(TreeNodeRecursion::Continue)
     })?;
-    Ok(tables)
+    Ok((tables, versions))
 }
 
 /// Lets questions through and nothing else.

@@ -14,6 +14,7 @@ use arrow::array::{
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{Float64Type, SchemaRef};
 use datafusion::common::Statistics;
+use datafusion::common::stats::Precision;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
@@ -160,11 +161,12 @@ impl Narrowed {
         Some(columns)
     }
 
-    /// The scan with its rows narrowed and only its first `columns` columns.
+    /// The scan of about so many rows, with its rows narrowed and only its first `columns` columns.
     pub(crate) fn over(
         &self,
         scan: Arc<dyn ExecutionPlan>,
         columns: usize,
+        rows: u64,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let schema = Arc::new(scan.schema().project(&(0..columns).collect::<Vec<_>>())?);
         let properties = PlanProperties::new(
@@ -173,7 +175,10 @@ impl Narrowed {
             EmissionType::Incremental,
             Boundedness::Bounded,
         );
-        Ok(Arc::new(SightExec { scan, narrowed: self.clone(), properties: Arc::new(properties) }))
+        // A power of two, which is enough to choose a join's side by, and does not count what is left out.
+        let rows =
+            usize::try_from(rows).unwrap_or(usize::MAX).checked_next_power_of_two().unwrap_or(usize::MAX);
+        Ok(Arc::new(SightExec { scan, narrowed: self.clone(), properties: Arc::new(properties), rows }))
     }
 
     fn narrow(&self, batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
@@ -261,6 +266,7 @@ struct SightExec {
     scan: Arc<dyn ExecutionPlan>,
     narrowed: Narrowed,
     properties: Arc<PlanProperties>,
+    rows: usize,
 }
 
 impl fmt::Debug for SightExec {
@@ -325,13 +331,14 @@ impl ExecutionPlan for SightExec {
         Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), rows)))
     }
 
-    /// Nothing: how many rows are left out is no one's to see.
+    /// About how many rows there are, and nothing of what is in them.
     fn statistics_from_inputs(
         &self,
         _inputs: &[Arc<Statistics>],
         _arguments: &StatisticsArgs,
     ) -> Result<Arc<Statistics>> {
-        Ok(Arc::new(Statistics::new_unknown(&self.schema())))
+        let known = Statistics::new_unknown(&self.schema());
+        Ok(Arc::new(known.with_num_rows(Precision::Inexact(self.rows))))
     }
 }
 

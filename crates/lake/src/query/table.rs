@@ -66,6 +66,11 @@ impl LakeTable {
         Self { table, view, names, folder, kept, narrowed }
     }
 
+    /// The Delta version whose files it reads.
+    pub(crate) fn version(&self) -> i64 {
+        self.view.snapshot.version
+    }
+
     /// The files that may hold rows for which the predicate is true.
     fn files(&self, predicate: Option<&Arc<dyn PhysicalExpr>>) -> Vec<&Arc<DataFile>> {
         let all = &self.view.snapshot.files;
@@ -177,11 +182,17 @@ impl TableProvider for LakeTable {
             filters.iter().filter(|filter| narrowed.may_choose_by(filter)).cloned().collect();
         let scanned = narrowed.scanned(projection);
         let scan = self.scan_as_it_is(state, scanned.as_ref(), &filters, narrowed.limit(limit))?;
-        narrowed.over(scan, projection.map_or(self.table.columns().len(), Vec::len))
+        narrowed.over(scan, projection.map_or(self.table.columns().len(), Vec::len), self.rows())
     }
 }
 
 impl LakeTable {
+    /// Rows of the files and the tail, as far as that is known.
+    fn rows(&self) -> u64 {
+        let tail: usize = self.view.slabs.iter().map(|slab| slab.rows_of(self.table)).sum();
+        self.view.snapshot.rows() + tail as u64
+    }
+
     fn scan_as_it_is(
         &self,
         state: &dyn Session,

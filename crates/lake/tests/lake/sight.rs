@@ -76,6 +76,14 @@ fn coarse_places_are_the_centres_of_cells_whatever_is_asked() {
         assert!(!shown.contains("pruned") && !shown.contains(".parquet"), "{sql}: {shown}");
         assert!(!sql.starts_with("explain") || shown.contains("SightExec"), "{sql}: {shown}");
     }
+    // The smaller side of a join is held in memory, as it is for who sees everything.
+    let plan = text(
+        &center,
+        "explain select count(*) from positions p join (values ('v')) t(x) on p.vehicle = t.x",
+        &coarse,
+    );
+    let place = |word: &str| plan.find(word).unwrap_or_else(|| panic!("{word}: {plan}"));
+    assert!(place("DataSourceExec") < place("SightExec"), "{plan}");
     // Whoever may, sees them exactly, and with what chose the files.
     let exact = Allowed::default();
     assert_eq!(count(&center, "select distinct latitude from positions", &exact), 16);
