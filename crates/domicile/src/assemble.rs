@@ -25,7 +25,7 @@ use crate::egress::declared::DeclarationError;
 use crate::egress::gauges::egress_gauges;
 use crate::erasure::{self, Eraser};
 #[cfg(feature = "lake")]
-use crate::housekeeping::Housekeeper;
+use crate::housekeeping::{Housekeeper, RawFrames};
 use crate::ingress::connections::{Connections, Nudge};
 use crate::ingress::diary::Diary;
 use crate::ingress::gate::{self, Gate, claimed_vin, refused_certificate};
@@ -157,7 +157,12 @@ impl Flow {
             seconds => Some(Duration::from_secs(seconds)),
         };
         let book = rooms.books.book().clone();
-        let housekeeper = Housekeeper::start(maintenance, book, world.clock.clone(), interval)
+        let raw = RawFrames {
+            store: rooms.store.clone(),
+            packs: rooms.packs.clone(),
+            progress: pipeline.progress.clone(),
+        };
+        let housekeeper = Housekeeper::start(maintenance, raw, book, world.clock.clone(), interval)
             .map_err(AssembleError::Thread)?;
         let derivers = Derivers::start(deriver, world.clock.clone()).map_err(AssembleError::Thread)?;
         let tables = Tables { lake, housekeeper: Arc::new(housekeeper), derivers: Arc::new(derivers) };
