@@ -7,7 +7,10 @@ import time
 
 import psycopg
 
-TABLES = ["events", "frames", "owners", "positions", "sales", "services", "signals", "vehicles"]
+TABLES = [
+    "battery", "charges", "daily", "events", "frames", "gaps", "owners", "positions", "sales", "services", "signals", "states", "trips",
+    "vehicles",
+]
 
 # What DBeaver and the JDBC driver ask when they open a database, and Grafana's and Metabase's editors.
 CATALOG = [

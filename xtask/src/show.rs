@@ -41,6 +41,10 @@ pub(crate) const DEMONSTRATIONS: &[Demonstration] = &[
         about: "psql and psycopg ask over the PostgreSQL protocol, and are kept to what their token may read",
     },
     Demonstration {
+        name: "dashboards",
+        about: "every query of every Grafana dashboard is answered on the PostgreSQL port, and so is the example in Python",
+    },
+    Demonstration {
         name: "erasure",
         about: "a vehicle is erased during ingest: found before, nowhere after, with a certificate that others verify",
     },

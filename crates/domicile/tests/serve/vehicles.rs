@@ -110,6 +110,14 @@ impl Tesla {
         self.send(Opcode::Binary, &message);
     }
 
+    /// Sends a message of topic V with a number.
+    #[cfg(feature = "lake")]
+    pub(crate) fn send_number(&mut self, txid: &str, at_s: i64, field: u32, value: f64) {
+        let datum = Datum { field, value: Value::Double(value) };
+        let message = message(txid, &format!("vehicle_device.{}", self.vin), at_s, datum);
+        self.send(Opcode::Binary, &message);
+    }
+
     /// Sends a message of topic V with a text.
     #[cfg(feature = "lake")]
     pub(crate) fn send_text(&mut self, txid: &str, at_s: i64, field: u32, text: &str) {
