@@ -188,6 +188,7 @@ impl Lake {
             tail: tail.clone(),
             terms: terms.clone(),
             published,
+            retired: Vec::new(),
         };
         Ok((Self { queries, tail, threads, terms }, writer, maintenance, deriver))
     }

@@ -8,7 +8,7 @@ use arrow::datatypes::Schema;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
-use model::UtcMicros;
+use model::{UtcMicros, VehicleId};
 use policy::{Action, Resource, Role};
 use serde::{Deserialize, Serialize};
 
@@ -40,6 +40,9 @@ pub(crate) struct NewCopy {
     pub(crate) from: Option<String>,
     /// Rows received before this instant.
     pub(crate) until: Option<String>,
+    /// Rows of this vehicle alone, by its pseudonym.
+    #[serde(default)]
+    pub(crate) vehicle: Option<String>,
 }
 
 /// Tables whose rows say when they were received.
@@ -66,7 +69,7 @@ pub(super) async fn copy(
     office.permit(&holder, Action::Query, &resource)?;
     let visible = office.visible_to(&holder)?;
     let (pack, made_at) = (office.packs.in_force().pack.version(), office.world.clock.now());
-    let sql = statement(table, asked.from.as_deref(), asked.until.as_deref())?;
+    let sql = statement(table, &asked)?;
     let mut rows = office.query(sql, visible.clone()).await?;
     office
         .blocking(move |office| office.books.copied(role.as_str(), table).map_err(Problem::unavailable))
@@ -92,10 +95,15 @@ pub(super) async fn copy(
     Ok(answered.unwrap_or_else(IntoResponse::into_response))
 }
 
-/// All of a table, or what was received in a time.
-fn statement(table: &str, from: Option<&str>, until: Option<&str>) -> Result<String, Problem> {
+/// All of a table, or what was received in a time or is of a vehicle.
+fn statement(table: &str, asked: &NewCopy) -> Result<String, Problem> {
     let mut bounds = Vec::new();
-    for (text, relation) in [(from, ">="), (until, "<")] {
+    if let Some(vehicle) = &asked.vehicle {
+        // It has letters and digits only, so it can stand in the text of a query.
+        let vehicle: VehicleId = vehicle.parse().map_err(Problem::invalid)?;
+        bounds.push(format!("vehicle = '{vehicle}'"));
+    }
+    for (text, relation) in [(&asked.from, ">="), (&asked.until, "<")] {
         let Some(text) = text else { continue };
         if !RECEIVED.contains(&table) {
             return Err(Problem::invalid(format!(

@@ -100,7 +100,8 @@ fn guarded_routes() -> [(Action, Router<Arc<Office>>); 16] {
         (
             Action::SubjectsRead,
             route("/api/subjects/erasures", get(subjects::list))
-                .route("/api/subjects/erasures/{number}", get(subjects::show)),
+                .route("/api/subjects/erasures/{number}", get(subjects::show))
+                .route("/api/subjects/show", post(subjects::subject)),
         ),
         (Action::SubjectsErase, route("/api/subjects/erasures", post(subjects::erase))),
         (

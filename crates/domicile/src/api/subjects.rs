@@ -9,8 +9,9 @@ use model::Vin;
 use registry::{Erasure, ErasureGround, NewErasure};
 use serde::{Deserialize, Serialize};
 
+use super::vehicles::VehicleView;
 use super::{Caller, Office, Problem};
-use crate::erasure::{commit, deadline};
+use crate::erasure::{commit, deadline, last_day};
 
 /// Bytes of a salt: as many as a VIN can't be guessed through.
 const SALT_BYTES: usize = 16;
@@ -77,6 +78,40 @@ pub(super) async fn erase(
     Ok((StatusCode::ACCEPTED, Json(view)))
 }
 
+/// What the registry holds of a vehicle, with what identifies somebody.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct SubjectView {
+    pub(crate) vehicle: VehicleView,
+    /// PEM, where one is registered.
+    pub(crate) public_key: Option<String>,
+    /// Records of sale, ownership and service, as they were imported.
+    pub(crate) records: Vec<serde_json::Value>,
+    /// What of it was erased, by the erasures' numbers.
+    pub(crate) erasures: Vec<ErasureView>,
+    /// The newest checkpoint of the log, signed.
+    pub(crate) checkpoint: Option<String>,
+    /// Until when somebody who asks for it must have it, by the country pack: a day, and the rule.
+    pub(crate) deadline: String,
+    pub(crate) deadline_rule: String,
+}
+
+/// Whose data is asked for.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SubjectRequest {
+    pub(crate) vin: String,
+}
+
+/// What is held of a vehicle, but for the tables. A look at an identity, with its entry.
+pub(super) async fn subject(
+    State(office): State<Arc<Office>>,
+    Extension(caller): Extension<Caller>,
+    Json(request): Json<SubjectRequest>,
+) -> Result<Json<SubjectView>, Problem> {
+    let role = caller.role();
+    office.blocking(move |office| Ok(Json(office.subject(&request.vin, role)?))).await
+}
+
 pub(super) async fn list(State(office): State<Arc<Office>>) -> Result<Json<Vec<ErasureView>>, Problem> {
     office
         .blocking(|office| {
@@ -132,6 +167,29 @@ impl Office {
         }
         eraser.call();
         Ok(EraseView { erasure: self.view(&erasure), salt })
+    }
+
+    fn subject(&self, vin: &str, role: &str) -> Result<SubjectView, Problem> {
+        let vin: Vin = vin.parse().map_err(Problem::invalid)?;
+        self.books.looked(role, "identity").map_err(Problem::unavailable)?;
+        let vehicle = self.registry.show(&vin)?.ok_or(registry::Error::NoSuchVehicle)?;
+        let erasures = self.registry.erasures()?;
+        let pack = &self.packs.in_force().pack;
+        let rule = &pack.deadlines().access;
+        let (year, month, day) = last_day(pack, rule.value, self.world.clock.now()).civil();
+        Ok(SubjectView {
+            records: self.registry.records_of_vehicle(vehicle.id)?,
+            erasures: erasures
+                .iter()
+                .filter(|erasure| erasure.vehicle == vehicle.id)
+                .map(|erasure| self.view(erasure))
+                .collect(),
+            public_key: vehicle.public_key.clone(),
+            vehicle: VehicleView::of(vehicle, true),
+            checkpoint: self.books.book().ledger().published().map(|published| published.note().to_owned()),
+            deadline: format!("{year:04}-{month:02}-{day:02}"),
+            deadline_rule: format!("{} ({})", rule.value, rule.source),
+        })
     }
 
     fn view(&self, erasure: &Erasure) -> ErasureView {

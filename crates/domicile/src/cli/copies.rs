@@ -89,7 +89,12 @@ impl ExportFiles {
     pub(super) async fn run(self, world: &World) -> anyhow::Result<()> {
         make_folder(&self.out)?;
         let address = format!("/api/tables/{}/copy", part(&self.table));
-        let asked = NewCopy { role: self.role.clone(), from: self.from.clone(), until: self.until.clone() };
+        let asked = NewCopy {
+            role: self.role.clone(),
+            from: self.from.clone(),
+            until: self.until.clone(),
+            vehicle: None,
+        };
         let folder = self.folder.path(world);
         let mut files = Files::new(&self.out, &self.table);
         Client::with_tables(&folder, world, async |client| {
@@ -97,13 +102,9 @@ impl ExportFiles {
             receive(body, &mut files).await
         })
         .await?;
-        let manifest = files.manifest(&self)?;
-        let text = serde_json::to_string_pretty(&manifest)? + "\n";
+        let manifest = files.manifest(&self.table, &asked)?;
         // Last: a folder without it is no copy.
-        let mut file = create(&self.out.join("manifest.json"))?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        File::open(&self.out)?.sync_all()?;
+        write_last(&self.out, &manifest)?;
         say!(
             "{} rows of {} in {} files, {}",
             manifest.rows,
@@ -115,8 +116,43 @@ impl ExportFiles {
     }
 }
 
+/// Copies the rows of one vehicle, as an officer sees them, into a folder; gives how many they are.
+pub(super) async fn copy_vehicle(
+    client: &mut Client,
+    table: &str,
+    vehicle: &str,
+    out: &Path,
+) -> anyhow::Result<u64> {
+    make_folder(out)?;
+    let asked = NewCopy {
+        role: policy::Role::Officer.as_str().to_owned(),
+        from: None,
+        until: None,
+        vehicle: Some(vehicle.to_owned()),
+    };
+    let mut files = Files::new(out, table);
+    let (body, _) = client.stream(&format!("/api/tables/{}/copy", part(table)), &asked).await?;
+    receive(body, &mut files).await?;
+    let manifest = files.manifest(table, &asked)?;
+    write_last(out, &manifest)?;
+    Ok(manifest.rows)
+}
+
+/// Writes `manifest.json`, durably.
+pub(super) fn write_last(folder: &Path, manifest: &impl Serialize) -> anyhow::Result<()> {
+    write_file(&folder.join("manifest.json"), &(serde_json::to_string_pretty(manifest)? + "\n"))?;
+    Ok(File::open(folder)?.sync_all()?)
+}
+
+/// Writes a new file, for its user alone.
+pub(super) fn write_file(path: &Path, text: &str) -> anyhow::Result<()> {
+    let mut file = create(path)?;
+    file.write_all(text.as_bytes())?;
+    Ok(file.sync_all()?)
+}
+
 /// Makes the folder, for its user alone. One that is there must be empty.
-fn make_folder(path: &Path) -> anyhow::Result<()> {
+pub(super) fn make_folder(path: &Path) -> anyhow::Result<()> {
     let shown = path.display();
     match DirBuilder::new().mode(0o700).create(path) {
         Ok(()) => Ok(()),
@@ -186,7 +222,7 @@ impl<'a> Files<'a> {
     }
 
     /// A table without rows has one file without rows, so that an engine finds its columns.
-    fn manifest(mut self, asked: &ExportFiles) -> anyhow::Result<Manifest> {
+    fn manifest(mut self, table: &str, asked: &NewCopy) -> anyhow::Result<Manifest> {
         let schema = self.schema.clone().context("the center answered without columns")?;
         if self.done.is_empty() && self.open.is_none() {
             self.rows(RecordBatch::new_empty(schema.clone()))?;
@@ -202,7 +238,7 @@ impl<'a> Files<'a> {
         };
         Ok(Manifest {
             format: MANIFEST_FORMAT,
-            table: asked.table.clone(),
+            table: table.to_owned(),
             role: asked.role.clone(),
             center: says(about::CENTER),
             made_at: says(about::MADE_AT),

@@ -1,23 +1,28 @@
 //! `domicile subject …`: what somebody may ask for of whom data is held.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ::ledger::VerifierKey;
 use anyhow::{Context, bail};
 use model::Vin;
+use serde::Serialize;
+use sha2::{Digest, Sha256};
 
 use super::client::{Client, converse};
+use super::copies::{copy_vehicle, make_folder, write_file, write_last};
 use super::ledger::{Subject as LogSubject, read};
 use super::{Folder, Format};
-use crate::api::subjects::{EraseRequest, EraseView, ErasureView};
+use crate::api::subjects::{EraseRequest, EraseView, ErasureView, SubjectRequest, SubjectView};
+use crate::center::hex;
 use crate::erasure::{Certificate, verify};
 use crate::world::World;
 
 /// How often an erasure that is waited for is looked at.
 const LOOK_TIME: Duration = Duration::from_millis(250);
 
-/// Erase what is held of a vehicle, and show the certificates
+/// Show and erase what is held of a vehicle, and show the certificates
 #[derive(clap::Args)]
 pub(crate) struct Subjects {
     #[command(subcommand)]
@@ -48,6 +53,16 @@ enum Verb {
         /// Don't wait until it is done
         #[arg(long)]
         no_wait: bool,
+        #[command(flatten)]
+        folder: Folder,
+    },
+    /// Write all that is held of a vehicle into a folder, in open formats (Parquet, JSON), with a manifest
+    Show {
+        #[arg(long)]
+        vin: Vin,
+        /// A new or empty folder on this machine
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
         #[command(flatten)]
         folder: Folder,
     },
@@ -95,6 +110,7 @@ impl Subjects {
                 };
                 converse(erase(&request, out.as_deref(), no_wait, &folder, world))
             }
+            Verb::Show { vin, out, folder } => converse(show(&vin, &out, &folder, world)),
             Verb::List { format, folder } => converse(list(format, &folder, world)),
             Verb::Certificate { number, folder } => converse(async {
                 let ask = async |client: &mut Client| certificate(client, number).await;
@@ -160,6 +176,55 @@ async fn erase(
         None => say!("{}", certificate.trim_end()),
     }
     Ok(())
+}
+
+/// The tables that hold rows of single vehicles, in the order in which they are written.
+const TABLES: [&str; 9] =
+    ["signals", "positions", "events", "frames", "trips", "charges", "states", "battery", "gaps"];
+
+/// What the folder's `manifest.json` says.
+#[derive(Serialize)]
+struct ShownManifest {
+    format: u32,
+    vehicle: String,
+    /// Tables and their rows; each folder has a manifest of its own with the files' hashes.
+    tables: BTreeMap<&'static str, u64>,
+    /// The other files and their SHA-256.
+    files: BTreeMap<&'static str, String>,
+}
+
+async fn show(vin: &Vin, out: &Path, folder: &Folder, world: &World) -> anyhow::Result<()> {
+    let work = async |client: &mut Client| {
+        let request = SubjectRequest { vin: vin.to_string() };
+        let subject: SubjectView = client.post("/api/subjects/show", &request).await?;
+        make_folder(out)?;
+        let mut manifest = ShownManifest {
+            format: 1,
+            vehicle: subject.vehicle.id.clone(),
+            tables: BTreeMap::new(),
+            files: BTreeMap::new(),
+        };
+        for table in TABLES {
+            let rows = copy_vehicle(client, table, &subject.vehicle.id, &out.join(table)).await?;
+            say!("{rows} rows of {table}");
+            manifest.tables.insert(table, rows);
+        }
+        let mut write = |name: &'static str, text: String| {
+            manifest.files.insert(name, hex(&Sha256::digest(text.as_bytes())));
+            write_file(&out.join(name), &text)
+        };
+        write("subject.json", serde_json::to_string_pretty(&subject)? + "\n")?;
+        if let Some(checkpoint) = &subject.checkpoint {
+            write("checkpoint", checkpoint.clone())?;
+        }
+        // Last: a folder without it is not complete.
+        write_last(out, &manifest)?;
+        say!("{} records, and what the registry holds: subject.json", subject.records.len());
+        say!("who has asked for it must have it by {}: {}", subject.deadline, subject.deadline_rule);
+        say!("{}", out.display());
+        Ok(())
+    };
+    Client::with_tables(&folder.path(world), world, work).await
 }
 
 /// Waits as long as it takes; who does not want to wait ends the command, and the center goes on.

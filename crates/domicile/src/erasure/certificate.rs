@@ -8,7 +8,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use ledger::{Note, SignedCheckpoint, SigningKey, VerifierKey};
 use model::{UtcMicros, Vin};
-use policy::{Day, Pack, Unit};
+use policy::{Day, Pack, Term, Unit};
 use registry::Erasure;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -101,7 +101,11 @@ pub(crate) fn commit(salt: &str, vin: &Vin) -> String {
 
 /// The last day on which an erasure that was asked for at an instant must be done, by the pack's clock and calendar.
 pub(crate) fn deadline(pack: &Pack, asked_at: UtcMicros) -> Day {
-    let term = pack.deadlines().deletion.value;
+    last_day(pack, pack.deadlines().deletion.value, asked_at)
+}
+
+/// The last day of a term that runs from an instant, by the pack's clock and calendar.
+pub(crate) fn last_day(pack: &Pack, term: Term, asked_at: UtcMicros) -> Day {
     let day = pack.day(asked_at);
     match term.unit {
         Unit::WorkingDays => pack.calendar().after_working_days(day, term.amount),

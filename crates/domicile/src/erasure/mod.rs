@@ -27,7 +27,7 @@ use crate::housekeeping::Housekeeper;
 #[cfg(feature = "lake")]
 use crate::pipeline::Progress;
 
-pub(crate) use certificate::{Certificate, commit, deadline, verify};
+pub(crate) use certificate::{Certificate, commit, deadline, last_day, verify};
 
 /// How long one step is waited for before it is looked whether the program ends.
 const STEP_TIME: Duration = Duration::from_millis(500);

@@ -252,6 +252,24 @@ fn an_owners_period_is_erased_with_its_record() {
     drive(&mut car, PLANTED, now_s(), 1);
     let mine = format!("signals where vehicle = '{vehicle}'");
     eventually("the rows", || (count(&center, &mine) > 0).then_some(()));
+    let frames = format!("frames where vehicle = '{vehicle}'");
+    eventually("the frames in a batch", || (count(&center, &frames) >= 2).then_some(()));
+    let shown = center.path().join("../shown");
+    let out = shown.to_str().expect("a path").to_owned();
+    let text = domicile(&center, &["subject", "show", "--vin", VIN, "--out", &out]);
+    assert!(text.contains("2 records") && text.contains("15 working-days"), "{text}");
+    let read = |name: &str| std::fs::read_to_string(shown.join(name)).expect("a file");
+    let subject: Value = serde_json::from_str(&read("subject.json")).expect("JSON");
+    assert_eq!(
+        (subject["vehicle"]["vin"].as_str(), subject["vehicle"]["id"].as_str()),
+        (Some(VIN), Some(&*vehicle))
+    );
+    assert!(subject["records"].to_string().contains("First Owner"), "{subject}");
+    let manifest: Value = serde_json::from_str(&read("manifest.json")).expect("JSON");
+    assert_eq!(manifest["tables"]["signals"].as_i64(), Some(count(&center, &mine)));
+    assert!(manifest["tables"]["frames"].as_i64() >= Some(2), "{manifest}");
+    assert!(read("checkpoint").contains(".domicile/shanghai-1"));
+    assert!(read("signals/manifest.json").contains("signals-00001.parquet"));
     let wrong =
         run(&center, &["subject", "erase", "--vin", VIN, "--why", "x", "--owner-period", "2024-02-01"]);
     assert!(String::from_utf8_lossy(&wrong.stderr).contains("no owner's period"), "{wrong:?}");

@@ -12,6 +12,7 @@ mod timeline;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::TryStreamExt;
 use model::{Class, Clock, UtcMicros, VehicleId};
@@ -62,6 +63,9 @@ const LATE_DAYS_MAX: i64 = 30;
 /// Hexadecimal digits of a digest in a file's name: 64 bits, against chance and not against an adversary, who has the files themselves.
 const KEY_DIGITS: usize = 16;
 
+/// How long a file stays for which a newer one stands: as long as a query may take by default, so that one that has begun finds it.
+const GRACE_TIME: Duration = Duration::from_secs(300);
+
 /// A file of a derived table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct DerivedFile {
@@ -104,6 +108,8 @@ pub struct Deriver {
     pub(crate) tail: Arc<Tail>,
     pub(crate) terms: Arc<dyn TermSource>,
     pub(crate) published: Published,
+    /// Files for which newer ones stand, and since when by the clock that never jumps.
+    pub(crate) retired: Vec<(Duration, Path)>,
 }
 
 impl Deriver {
@@ -111,6 +117,7 @@ impl Deriver {
     /// it says no the run ends early. Gives how many days were worked out.
     pub fn run(&mut self, goes_on: &mut dyn FnMut() -> bool) -> Result<u64, Error> {
         self.forget_old()?;
+        self.delete_retired(GRACE_TIME)?;
         let mut done = 0;
         for (day, key) in self.due().into_iter().rev() {
             self.derive(day, &key)?;
@@ -124,6 +131,7 @@ impl Deriver {
 
     /// Throws all files away; the next run makes them anew.
     pub fn discard(&mut self) -> Result<(), Error> {
+        self.delete_retired(Duration::ZERO)?;
         self.replace(|_, _| false)
     }
 
@@ -138,6 +146,8 @@ impl Deriver {
                 naming.push(place.1);
             }
         }
+        // Of older files it is not looked what they say.
+        self.delete_retired(Duration::ZERO)?;
         self.replace(|(_, day), _| !naming.contains(day))
     }
 
@@ -206,7 +216,7 @@ impl Deriver {
         clock.now()
     }
 
-    fn derive(&self, day: i64, key: &str) -> Result<(), Error> {
+    fn derive(&mut self, day: i64, key: &str) -> Result<(), Error> {
         let tables = self.threads.block_on(compute::day(&self.queries, &self.threads, day))?;
         let mut made = Vec::new();
         for (table, bytes) in tables {
@@ -216,13 +226,29 @@ impl Deriver {
             made.push(((table, day), file));
         }
         let mut files = Files::clone(&self.files());
-        let mut old = Vec::new();
+        let now = self.tail.clock().monotonic();
         for (place, file) in made {
-            let before = files.0.insert(place, file.clone());
-            old.extend(before.filter(|before| before.object != file.object));
+            let object = file.object.clone();
+            let before = files.0.insert(place, file);
+            self.retired.retain(|(_, retired)| *retired != object);
+            self.retired
+                .extend(before.filter(|before| before.object != object).map(|before| (now, before.object)));
         }
         *self.published.write() = Arc::new(files);
-        old.iter().try_for_each(|file| self.delete(&file.object))
+        Ok(())
+    }
+
+    /// Deletes files for which newer ones stand for so long.
+    fn delete_retired(&mut self, grace: Duration) -> Result<(), Error> {
+        let now = self.tail.clock().monotonic();
+        while let Some((since, object)) = self.retired.first() {
+            if now.saturating_sub(*since) < grace {
+                return Ok(());
+            }
+            self.delete(object)?;
+            self.retired.remove(0);
+        }
+        Ok(())
     }
 
     /// Files of days whose term is over go.

@@ -6,7 +6,7 @@ use model::{KeyPeriod, UtcMicros, VehicleId, Vin};
 use policy::{RecordKind, RegistryVersion, VehicleFacts, VehicleState};
 use store::Created;
 
-use super::object::{Body, Entry, Period, RecordsObject, decode, encode};
+use super::object::{Body, Entry, Period, RecordsObject, decode, encode, rows_of};
 use super::parse::{Parsed, parse};
 use super::projection::KeyedPeriod;
 use super::{RecordInput, RecordSchema};
@@ -92,6 +92,22 @@ impl Registry {
         self.apply_records(&mut turn, &object)?;
         let rekeyed = self.settle_keys(&mut turn)?;
         Ok(RecordsImported { rows, closed, rekeyed, number: Some(number), version: self.version() })
+    }
+
+    /// All records of a vehicle as JSON objects, with what identifies somebody, in the order in which they were imported. Reads every
+    /// import.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn records_of_vehicle(&self, vehicle: VehicleId) -> Result<Vec<serde_json::Value>, Error> {
+        let mut rows = Vec::new();
+        for number in 1..=self.records_version() {
+            let name = self.names.record(number);
+            if let Some(bytes) = self.objects.read(&name)? {
+                rows.extend(rows_of(name.as_ref(), bytes, &self.keyring, vehicle)?);
+            }
+        }
+        Ok(rows)
     }
 
     /// An object of records; `None` where there is none of this number.

@@ -174,6 +174,28 @@ pub(crate) fn decode(
     Ok(object)
 }
 
+/// The rows of a vehicle as JSON, with what identifies somebody; those whose key was destroyed are left out.
+///
+/// # Errors
+/// As [`decode`].
+pub(super) fn rows_of(
+    name: &str,
+    bytes: Bytes,
+    keyring: &Keyring,
+    vehicle: VehicleId,
+) -> Result<Vec<Value>, Error> {
+    let mut rows = Vec::new();
+    store::read(name, bytes)?.for_each(keyring, |row| {
+        if row.vehicle == vehicle
+            && let Some(value) = row.bytes.and_then(|bytes| serde_json::from_slice(bytes).ok())
+        {
+            rows.push(value);
+        }
+        Ok::<(), Error>(())
+    })?;
+    Ok(rows)
+}
+
 /// What an object of records is of, and how many rows it has; `None` where it is no object of records. The kind stands in the rows,
 /// which are sealed: it is not known where every vehicle in it was erased.
 pub fn records_of(bytes: Bytes, keyring: &Keyring) -> Option<(Option<RecordKind>, u64)> {

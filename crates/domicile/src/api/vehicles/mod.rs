@@ -388,7 +388,7 @@ impl Office {
 
 impl VehicleView {
     /// A vehicle as it is shown to who may (`names`) or may not see identities.
-    fn of(vehicle: Vehicle, names: bool) -> Self {
+    pub(super) fn of(vehicle: Vehicle, names: bool) -> Self {
         Self {
             vin: if names { vehicle.vin.to_string() } else { String::new() },
             id: vehicle.id.to_string(),
