@@ -67,7 +67,7 @@ fn listings_leave_closed_tables_out() {
     let public = "select * from information_schema.tables where table_schema = 'public'";
     assert_eq!(count(&center, public, &allowed), 2);
     assert_eq!(count(&center, public, &only(&[])), 0);
-    assert_eq!(count(&center, public, &Allowed::default()), 5);
+    assert_eq!(count(&center, public, &Allowed::default()), 11);
     for listing in ["information_schema.tables", "information_schema.columns", "information_schema.views"] {
         let sql = format!("select * from {listing} where table_name in ('events', 'positions', 'frames')");
         assert_eq!(count(&center, &sql, &allowed), 0, "{listing}");
@@ -81,7 +81,7 @@ fn listings_leave_closed_tables_out() {
 fn without_tables_only_what_needs_none_is_answered() {
     let center = Center::new();
     assert_eq!(count(&center, "select 1", &only(&[])), 1);
-    for table in ["signals", "positions", "events", "frames", "vehicles"] {
+    for table in ["signals", "positions", "events", "frames", "vehicles", "trips", "gaps", "daily"] {
         let outcome = center.query_as(&format!("select 1 from {table}"), &only(&[]));
         assert!(matches!(&outcome, Err(QueryError::Refused(why)) if why.contains(table)), "{outcome:?}");
         assert!(center.query(&format!("select 1 from {table} limit 0")).is_ok());

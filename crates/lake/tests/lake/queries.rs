@@ -56,7 +56,7 @@ fn an_empty_lake_has_its_tables_and_columns() {
     let answer =
         center.query("select table_name from information_schema.tables where table_schema = 'public'");
     let names = answer.expect("an answer").iter().map(arrow::array::RecordBatch::num_rows).sum::<usize>();
-    assert_eq!(names, 5);
+    assert_eq!(names, 11);
 }
 
 #[test]
