@@ -11,7 +11,7 @@ use crate::columns::Names;
 use crate::delta::{DeltaTable, Snapshot};
 use crate::derived::{Deriver, Published};
 use crate::erased::ErasureSource;
-use crate::maintenance::{NAME_START, waiting};
+use crate::maintenance::{NAME_START, Sizes, waiting};
 use crate::query::{Allowed, Answer, Queries, Retention, Sources};
 use crate::recall::recall;
 use crate::schema::Table;
@@ -168,6 +168,8 @@ impl Lake {
             threads: threads.clone(),
             // What an earlier run took out may still stand in the log.
             has_expired: [true; 3],
+            sizes: Sizes::default(),
+            unsliced: Default::default(),
         };
         let writer = LakeWriter {
             tail: tail.clone(),

@@ -15,6 +15,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures::TryStreamExt;
 use model::Clock;
 use object_store::path::Path;
@@ -23,14 +24,17 @@ use parking_lot::Mutex;
 
 use crate::Error;
 use crate::columns::Names;
-use crate::delta::{DataFile, DeltaTable, Replacement, Snapshot, WrittenFile, version_of_commit};
+use crate::delta::{
+    DataFile, DeltaTable, FileStatistics, Replacement, Snapshot, WrittenFile, version_of_commit,
+};
 use crate::erased::{Erased, ErasureSource};
 use crate::schema::Table;
 use crate::tail::Tail;
-use crate::terms::{Cutoffs, Known, SignalClasses, TermSource};
+use crate::terms::{Contents, Cutoffs, Known, SignalClasses, TermSource};
 use crate::threads::Threads;
 use rewrite::{Context, Rewritten};
 
+pub(crate) use plan::Sizes;
 pub use plan::Urgency;
 pub use run::{Books, Done, Work};
 
@@ -95,6 +99,9 @@ pub struct Maintenance {
     pub(crate) threads: Arc<Threads>,
     /// Tables from which rows have left since their log was cleaned.
     pub(crate) has_expired: [bool; 3],
+    pub(crate) sizes: Sizes,
+    /// Sorted files by name that can't be cut by vehicle: they turned out not to be sorted, or a vehicle has too many rows.
+    pub(crate) unsliced: [HashSet<String>; 3],
 }
 
 impl Maintenance {
@@ -108,10 +115,51 @@ impl Maintenance {
         for table in Table::ALL {
             let now = self.clock.now();
             let snapshot = self.settled(table)?;
-            if let Some(files) = plan::compaction(&snapshot, now, urgency).into_iter().next() {
+            if let Some(files) = plan::compaction(&snapshot, now, urgency, &self.sizes).into_iter().next() {
                 let cutoffs = self.terms.terms().cutoffs(now);
                 return self.rewrite(table, &snapshot, &files, &cutoffs).map(Some);
             }
+        }
+        Ok(None)
+    }
+
+    /// Sets how many rows are sorted at a time, and with it how large files become: two million, unless little memory is to be used.
+    pub fn set_rows_max(&mut self, rows: u64) {
+        self.sizes.rows_max = rows.max(1);
+    }
+
+    /// Cuts some sorted files by vehicle. `None` where none are to be.
+    fn slice(&mut self, urgency: Urgency) -> Result<Option<Step>, Error> {
+        for table in Table::ALL {
+            let now = self.clock.now();
+            let snapshot = self.settled(table)?;
+            let unsliced = &self.unsliced[table.index()];
+            let Some(files) = plan::slicing(&snapshot, now, urgency, &self.sizes, unsliced) else { continue };
+            let erased = self.erasures.erased();
+            let cutoffs = self.terms.terms().cutoffs(now);
+            let slices = self.threads.block_on(self.context(table, &erased).slices(&files, &self.sizes))?;
+            let slices = match slices {
+                Ok(slices) => slices,
+                Err(unsliceable) => {
+                    self.unsliced[table.index()].extend(unsliceable);
+                    continue;
+                }
+            };
+            let mut step = step_of(table, &files);
+            let mut added = Vec::new();
+            for (index, slice) in slices.iter().enumerate() {
+                let context = self.context(table, &erased);
+                let written = self.threads.block_on(context.rewrite_slice(&files, slice, &cutoffs))?;
+                let Rewritten { file, contents, rows, expired, erased, doubled } = written;
+                step.rows += rows;
+                step.expired += expired;
+                step.erased += erased;
+                step.doubled += doubled;
+                let name = format!("{NAME_START}{:020}-{index:04}.parquet", snapshot.version);
+                added.extend(self.put(table, name, file, contents, &mut step)?);
+            }
+            self.replace(table, &files, added, step.expired + step.erased > 0)?;
+            return Ok(Some(step));
         }
         Ok(None)
     }
@@ -122,14 +170,14 @@ impl Maintenance {
             let cutoffs = self.terms.terms().cutoffs(self.clock.now());
             let snapshot = self.settled(table)?;
             let known = &self.known[table.index()];
-            let mut expiry = plan::expiry(table, &snapshot, known, &cutoffs, urgency);
+            let mut expiry = plan::expiry(table, &snapshot, known, &cutoffs, urgency, &self.sizes);
             if !expiry.unknown.is_empty() {
                 let erased = self.erasures.erased();
                 for file in &expiry.unknown {
                     let contents = self.threads.block_on(self.context(table, &erased).contents(file))?;
                     known.learn(&file.add.path, contents);
                 }
-                expiry = plan::expiry(table, &snapshot, known, &cutoffs, urgency);
+                expiry = plan::expiry(table, &snapshot, known, &cutoffs, urgency, &self.sizes);
             }
             if !expiry.gone.is_empty() {
                 expiry.gone.truncate(plan::FILES_MAX);
@@ -164,7 +212,7 @@ impl Maintenance {
                 }
             }
             let cutoffs = self.terms.terms().cutoffs(self.clock.now());
-            if let Some(files) = plan::together(holding).into_iter().next() {
+            if let Some(files) = plan::together(holding, &self.sizes).into_iter().next() {
                 return self.rewrite(table, &snapshot, &files, &cutoffs).map(Some);
             }
         }
@@ -279,17 +327,28 @@ impl Maintenance {
         }
         // The version that it was made from makes the name this commit's own: the commit is a later one.
         let name = format!("{NAME_START}{:020}.parquet", snapshot.version);
-        let mut added = Vec::new();
-        if let Some((bytes, statistics)) = file {
-            step.files_added = 1;
-            step.bytes_after = bytes.len() as u64;
-            let object = self.folders[table.index()].clone().join(name.as_str());
-            self.threads.block_on(self.store.put(&object, bytes.into()))?;
-            self.known[table.index()].learn(&name, contents);
-            added.push(WrittenFile { name, bytes: step.bytes_after, statistics });
-        }
-        self.replace(table, files, added, expired + erased > 0)?;
+        let added = self.put(table, name, file, contents, &mut step)?;
+        self.replace(table, files, added.into_iter().collect(), expired + erased > 0)?;
         Ok(step)
+    }
+
+    /// Writes a file that no commit names yet; `None` where no row is left for it.
+    fn put(
+        &self,
+        table: Table,
+        name: String,
+        file: Option<(Bytes, FileStatistics)>,
+        contents: Contents,
+        step: &mut Step,
+    ) -> Result<Option<WrittenFile>, Error> {
+        let Some((bytes, statistics)) = file else { return Ok(None) };
+        let length = bytes.len() as u64;
+        step.files_added += 1;
+        step.bytes_after += length;
+        let object = self.folders[table.index()].clone().join(name.as_str());
+        self.threads.block_on(self.store.put(&object, bytes.into()))?;
+        self.known[table.index()].learn(&name, contents);
+        Ok(Some(WrittenFile { name, bytes: length, statistics }))
     }
 
     /// Commits that files of which no row is left leave the table.
@@ -375,7 +434,10 @@ impl Maintenance {
 
 /// How many files of a table wait to be put together.
 pub(crate) fn waiting(snapshot: &Snapshot, now: model::UtcMicros) -> u64 {
-    plan::compaction(snapshot, now, Urgency::Due).iter().map(|group| group.len() as u64).sum()
+    plan::compaction(snapshot, now, Urgency::Due, &Sizes::default())
+        .iter()
+        .map(|group| group.len() as u64)
+        .sum()
 }
 
 fn step_of(table: Table, files: &[Arc<DataFile>]) -> Step {

@@ -1,5 +1,7 @@
 //! Some files of a table become one, in order.
 
+use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{AsArray, DictionaryArray, RecordBatch, TimestampMicrosecondArray};
@@ -8,13 +10,14 @@ use bytes::Bytes;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowSelector};
 
 use crate::Error;
 use crate::columns::Names;
 use crate::delta::{DataFile, FileStatistics};
 use crate::encode::{BATCH_ROWS, FileEncoder};
 use crate::erased::Erased;
+use crate::maintenance::plan::Sizes;
 use crate::maintenance::pool::Pool;
 use crate::schema::Table;
 use crate::terms::{Contents, Cutoffs, EVENT_CLASS, SignalClasses};
@@ -54,9 +57,87 @@ impl Context<'_> {
         let mut pool = Pool::new(self.table);
         for file in files {
             let bytes = self.read(file).await?;
-            read_rows(self.table, bytes, &mut pool).map_err(|why| self.damaged(file, why))?;
+            read_rows(self.table, bytes, None, &mut pool).map_err(|why| self.damaged(file, why))?;
         }
-        let Sorted { order, contents, expired, erased } = self.kept(&pool, cutoffs);
+        self.encoded(&pool, cutoffs)
+    }
+
+    /// As [`Self::rewrite`], of the rows of some vehicles, which lie side by side in each file.
+    pub(super) async fn rewrite_slice(
+        &self,
+        files: &[Arc<DataFile>],
+        slice: &[Range<usize>],
+        cutoffs: &Cutoffs,
+    ) -> Result<Rewritten, Error> {
+        let mut pool = Pool::new(self.table);
+        for (file, rows) in files.iter().zip(slice).filter(|(_, rows)| !rows.is_empty()) {
+            let bytes = self.read(file).await?;
+            read_rows(self.table, bytes, Some(rows.clone()), &mut pool)
+                .map_err(|why| self.damaged(file, why))?;
+        }
+        self.encoded(&pool, cutoffs)
+    }
+
+    /// How sorted files are to be cut by vehicle: for each of what comes of it the rows of each file. The cuts lie between vehicles, so that about as
+    /// many files come as went in, with about as many rows each. `Err` has the files that can't be cut: their vehicles do not lie side by
+    /// side, or a vehicle has more rows than may be sorted at a time.
+    pub(super) async fn slices(
+        &self,
+        files: &[Arc<DataFile>],
+        sizes: &Sizes,
+    ) -> Result<Result<Vec<Vec<Range<usize>>>, Vec<String>>, Error> {
+        let mut runs: Vec<Vec<(String, usize)>> = Vec::new();
+        let mut unsorted = Vec::new();
+        for file in files {
+            let bytes = self.read(file).await?;
+            let vehicles = self.vehicles(bytes).map_err(|why| self.damaged(file, why))?;
+            if !vehicles.windows(2).all(|pair| pair[0].0 < pair[1].0) {
+                unsorted.push(file.add.path.clone());
+            }
+            runs.push(vehicles);
+        }
+        let mut rows: BTreeMap<&str, u64> = BTreeMap::new();
+        for (vehicle, count) in runs.iter().flatten() {
+            *rows.entry(vehicle).or_default() += *count as u64;
+        }
+        if rows.values().any(|count| *count > sizes.rows_max) {
+            unsorted = files.iter().map(|file| file.add.path.clone()).collect();
+        }
+        if !unsorted.is_empty() {
+            return Ok(Err(unsorted));
+        }
+        let share = (rows.values().sum::<u64>() / files.len() as u64).clamp(1, sizes.rows_max);
+        // The first vehicle of each slice but the first one.
+        let mut cuts: Vec<&str> = Vec::new();
+        let mut sum = 0;
+        for (vehicle, count) in &rows {
+            // Cut where that is nearer to the share.
+            if sum > 0 && sum + count / 2 > share {
+                cuts.push(vehicle);
+                sum = 0;
+            }
+            sum += count;
+        }
+        let mut places: Vec<(usize, usize)> = vec![(0, 0); runs.len()];
+        let mut slices = Vec::new();
+        for cut in cuts.into_iter().map(Some).chain(std::iter::once(None)) {
+            let slice = runs.iter().zip(&mut places).map(|(vehicles, (next, row))| {
+                let begin = *row;
+                while let Some((vehicle, count)) = vehicles.get(*next)
+                    && cut.is_none_or(|cut| vehicle.as_str() < cut)
+                {
+                    *row += count;
+                    *next += 1;
+                }
+                begin..*row
+            });
+            slices.push(slice.collect());
+        }
+        Ok(Ok(slices))
+    }
+
+    fn encoded(&self, pool: &Pool, cutoffs: &Cutoffs) -> Result<Rewritten, Error> {
+        let Sorted { order, contents, expired, erased } = self.kept(pool, cutoffs);
         let rows = pool.rows() as u64;
         let doubled = rows - expired - erased - order.len() as u64;
         let encoded = FileEncoder::new(self.table, self.names.clone()).and_then(|mut encoder| {
@@ -113,6 +194,27 @@ impl Context<'_> {
         let erased = count(&is_erased);
         let expired = count(&|row| !is_erased(row) && is_over(row));
         Sorted { order, contents, expired, erased }
+    }
+
+    /// The vehicles of a file's rows, side by side, with how many rows each run has.
+    fn vehicles(&self, bytes: Bytes) -> Result<Vec<(String, usize)>, String> {
+        let builder = builder(self.table, bytes)?;
+        let mask = ProjectionMask::columns(builder.parquet_schema(), ["vehicle"]);
+        let reader = builder.with_projection(mask).build().map_err(|error| error.to_string())?;
+        let mut runs: Vec<(String, usize)> = Vec::new();
+        for batch in reader {
+            let batch = batch.map_err(|error| error.to_string())?;
+            let vehicles = texts(&batch, "vehicle")?;
+            let words = vehicles.values().as_string_opt::<i32>().ok_or("column vehicle is not a text")?;
+            for run in vehicles.keys().values().chunk_by(|a, b| a == b) {
+                let word = words.value(run[0] as usize);
+                match runs.last_mut() {
+                    Some((vehicle, count)) if vehicle == word => *count += run.len(),
+                    _ => runs.push((word.to_owned(), run.len())),
+                }
+            }
+        }
+        Ok(runs)
     }
 
     fn look_for_erased(&self, bytes: Bytes) -> Result<bool, String> {
@@ -185,9 +287,14 @@ fn builder(table: Table, bytes: Bytes) -> Result<ParquetRecordBatchReaderBuilder
     ParquetRecordBatchReaderBuilder::try_new_with_options(bytes, options).map_err(|error| error.to_string())
 }
 
-fn read_rows(table: Table, bytes: Bytes, pool: &mut Pool) -> Result<(), String> {
-    let reader =
-        builder(table, bytes)?.with_batch_size(BATCH_ROWS).build().map_err(|error| error.to_string())?;
+/// Reads all rows of a file, or some that lie side by side.
+fn read_rows(table: Table, bytes: Bytes, rows: Option<Range<usize>>, pool: &mut Pool) -> Result<(), String> {
+    let mut builder = builder(table, bytes)?.with_batch_size(BATCH_ROWS);
+    if let Some(rows) = rows {
+        let selected = vec![RowSelector::skip(rows.start), RowSelector::select(rows.len())];
+        builder = builder.with_row_selection(selected.into());
+    }
+    let reader = builder.build().map_err(|error| error.to_string())?;
     for batch in reader {
         let batch: RecordBatch = batch.map_err(|error| error.to_string())?;
         pool.push(&batch)?;

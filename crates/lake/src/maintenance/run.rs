@@ -102,6 +102,12 @@ impl Maintenance {
                     return Ok(done);
                 }
             }
+            while let Some(step) = self.slice(urgency)? {
+                done.steps.push(step);
+                if !done.steps.last().is_some_and(&mut *goes_on) {
+                    return Ok(done);
+                }
+            }
             self.clean(books, GRACE_TIME, &mut done)?;
         }
         done.is_clean = true;

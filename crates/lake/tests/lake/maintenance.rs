@@ -10,7 +10,7 @@ use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 
-use crate::world::{Center, Fault, FaultyStore, check_rows};
+use crate::world::{Center, Fault, FaultyStore, check_rows, vehicle};
 
 const DAY: i64 = UtcMicros::PER_DAY;
 
@@ -187,6 +187,72 @@ fn a_crash_at_any_operation_of_maintenance_loses_and_doubles_nothing() {
         }
     }
     println!("crashed at each of {count} operations, before and after it took effect");
+}
+
+/// A lake of 16 batches with three vehicles, whose files are to have few rows.
+fn with_small_files(store: &Arc<dyn ObjectStore>) -> Center {
+    let mut center = Center::open(store.clone()).expect("a lake");
+    fill(&mut center, 0..16, 6);
+    center.maintenance.lock().set_rows_max(200);
+    center
+}
+
+#[test]
+fn files_of_a_day_are_cut_by_vehicle_so_that_an_erasure_rewrites_few() {
+    let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+    let center = with_small_files(&store);
+    let before = dump(&center);
+    let done = run(&center, &store, Work::Compact, Urgency::Now).expect("a run");
+    println!("{:?}", done.steps);
+    assert_eq!(dump(&center), before);
+    let signals = &center.lake.status()[0];
+    assert_eq!(signals.files, 2, "{signals:?}");
+    let again = run(&center, &store, Work::Compact, Urgency::Now).expect("a run");
+    assert!(again.steps.is_empty(), "it comes to an end: {again:?}");
+    for number in 0..3 {
+        let span = lake::ErasedRows {
+            vehicle: vehicle(number),
+            from: UtcMicros(i64::MIN),
+            to: UtcMicros(i64::MAX),
+            is_open: true,
+        };
+        center.erasures.set(&[span]);
+        let done = run(&center, &store, Work::Erase, Urgency::Now).expect("a run");
+        let of_signals = done.steps.iter().filter(|step| step.table == "signals");
+        let (files, rows) =
+            of_signals.fold((0, 0), |sum, step| (sum.0 + step.files_removed, sum.1 + step.erased));
+        assert_eq!(rows, 32 * 4, "all rows of the vehicle");
+        assert_eq!(files, 1, "{files} files were rewritten for one of three vehicles: {done:?}");
+    }
+    assert_eq!(center.numbers("select count(*) from signals"), [0]);
+}
+
+#[test]
+fn a_crash_while_files_are_cut_by_vehicle_loses_and_doubles_nothing() {
+    let work = |store: &Arc<dyn ObjectStore>| -> Result<(), Error> {
+        let center = Center::open(store.clone())?;
+        center.maintenance.lock().set_rows_max(200);
+        run(&center, store, Work::Compact, Urgency::Now).map(drop)
+    };
+    let filled = || -> Arc<dyn ObjectStore> {
+        let disk: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+        drop(with_small_files(&disk));
+        disk
+    };
+    let probe = Arc::new(FaultyStore::new(filled(), u64::MAX, Fault::Before, false));
+    let faultless: Arc<dyn ObjectStore> = probe.clone();
+    work(&faultless).expect("no fault");
+    let count = probe.count();
+    // Each third operation, so that the walk takes seconds.
+    for at in (1..=count).step_by(3) {
+        let context = format!("crash at operation {at} of {count}");
+        let disk = filled();
+        let fault = if at % 2 == 0 { Fault::Before } else { Fault::After };
+        let dying: Arc<dyn ObjectStore> = Arc::new(FaultyStore::new(disk.clone(), at, fault, true));
+        let _crashed = work(&dying);
+        work(&disk).expect(&context);
+        check_rows(&Center::open(disk).expect("a lake"), 96, &context);
+    }
 }
 
 #[test]
