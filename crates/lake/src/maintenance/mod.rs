@@ -326,7 +326,9 @@ impl Maintenance {
             return Ok(Step { files_removed: 0, bytes_before: 0, ..step });
         }
         // The version that it was made from makes the name this commit's own: the commit is a later one.
-        let name = format!("{NAME_START}{:020}.parquet", snapshot.version);
+        let is_slice = files.len() == 1 && files.iter().all(|file| plan::is_slice(&file.add.path));
+        let ending = if is_slice { "-0000" } else { "" };
+        let name = format!("{NAME_START}{:020}{ending}.parquet", snapshot.version);
         let added = self.put(table, name, file, contents, &mut step)?;
         self.replace(table, files, added.into_iter().collect(), expired + erased > 0)?;
         Ok(step)

@@ -95,7 +95,9 @@ pub(super) fn slicing(
     sizes: &Sizes,
     without: &HashSet<String>,
 ) -> Option<Vec<Arc<DataFile>>> {
-    let mut days: BTreeMap<i64, Vec<(&str, &str, &Arc<DataFile>)>> = BTreeMap::new();
+    /// The least and the greatest vehicle of a file.
+    type Ranged<'a> = (&'a str, &'a str, &'a Arc<DataFile>);
+    let mut days: BTreeMap<i64, Vec<Ranged<'_>>> = BTreeMap::new();
     for file in &snapshot.files {
         let is_sorted = file.add.path.starts_with(NAME_START) && !without.contains(&file.add.path);
         let Some((_, last)) = received(file).filter(|_| is_sorted && !is_small(file, sizes)) else {
@@ -118,7 +120,7 @@ pub(super) fn slicing(
         };
         // Where most overlap, a file begins.
         let at = |place: &str| {
-            let holds = |(least, greatest, _): &&(&str, &str, _)| *least <= place && place <= *greatest;
+            let holds = |(least, greatest, _): &&Ranged<'_>| *least <= place && place <= *greatest;
             files.iter().filter(holds).map(|(_, _, file)| (*file).clone()).collect::<Vec<_>>()
         };
         let deepest = files.iter().map(|(least, _, _)| at(least)).max_by_key(Vec::len);
@@ -165,21 +167,28 @@ pub(super) fn expiry(
     expiry
 }
 
-/// Files of the same UTC days of receipt, as many as can be rewritten at a time.
+/// Files of the same UTC days of receipt, as many as can be rewritten at a time. One that was cut by vehicle stays by itself, or it would have to
+/// be cut again.
 pub(super) fn together(files: Vec<Arc<DataFile>>, sizes: &Sizes) -> Vec<Vec<Arc<DataFile>>> {
     let mut days: BTreeMap<i64, Vec<Arc<DataFile>>> = BTreeMap::new();
+    let (slices, files): (Vec<_>, Vec<_>) = files.into_iter().partition(|file| is_slice(&file.add.path));
     for file in files {
         let day = received(&file).map_or(0, |(_, last)| last.div_euclid(UtcMicros::PER_DAY));
         days.entry(day).or_default().push(file);
     }
-    days.into_values().flat_map(|files| grouped(files, sizes)).collect()
+    let groups = days.into_values().flat_map(|files| grouped(files, sizes));
+    slices.into_iter().map(|slice| vec![slice]).chain(groups).collect()
 }
 
 /// Whether a file waits to be put together with others: less than half as large as one may be, in bytes and in rows, however well they
 /// compress. One that was cut by vehicle does not: put together with another it would have to be cut again.
 fn is_small(file: &DataFile, sizes: &Sizes) -> bool {
-    let is_slice = file.add.path.strip_prefix(NAME_START).is_some_and(|name| name.contains('-'));
-    !is_slice && file.add.size < sizes.file_bytes_max / 2 && rows(file) < sizes.rows_max / 2
+    !is_slice(&file.add.path) && file.add.size < sizes.file_bytes_max / 2 && rows(file) < sizes.rows_max / 2
+}
+
+/// Whether a file was cut by vehicle.
+pub(super) fn is_slice(name: &str) -> bool {
+    name.strip_prefix(NAME_START).is_some_and(|name| name.contains('-'))
 }
 
 fn rows(file: &DataFile) -> u64 {

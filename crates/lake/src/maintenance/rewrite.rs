@@ -47,6 +47,9 @@ pub(super) struct Rewritten {
     pub(super) doubled: u64,
 }
 
+/// The rows of each file that go into one file of what files are cut into.
+pub(super) type Slice = Vec<Range<usize>>;
+
 impl Context<'_> {
     /// Reads files, leaves out what the cutoffs let go, and encodes the rest in order.
     pub(super) async fn rewrite(
@@ -66,7 +69,7 @@ impl Context<'_> {
     pub(super) async fn rewrite_slice(
         &self,
         files: &[Arc<DataFile>],
-        slice: &[Range<usize>],
+        slice: &Slice,
         cutoffs: &Cutoffs,
     ) -> Result<Rewritten, Error> {
         let mut pool = Pool::new(self.table);
@@ -85,7 +88,7 @@ impl Context<'_> {
         &self,
         files: &[Arc<DataFile>],
         sizes: &Sizes,
-    ) -> Result<Result<Vec<Vec<Range<usize>>>, Vec<String>>, Error> {
+    ) -> Result<Result<Vec<Slice>, Vec<String>>, Error> {
         let mut runs: Vec<Vec<(String, usize)>> = Vec::new();
         let mut unsorted = Vec::new();
         for file in files {
@@ -111,8 +114,8 @@ impl Context<'_> {
         let mut cuts: Vec<&str> = Vec::new();
         let mut sum = 0;
         for (vehicle, count) in &rows {
-            // Cut where that is nearer to the share.
-            if sum > 0 && sum + count / 2 > share {
+            // Cut where that is nearer to the share, and never beyond what may be sorted at a time.
+            if sum > 0 && (sum + count / 2 > share || sum + count > sizes.rows_max) {
                 cuts.push(vehicle);
                 sum = 0;
             }

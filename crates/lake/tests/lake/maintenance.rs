@@ -197,6 +197,14 @@ fn with_small_files(store: &Arc<dyn ObjectStore>) -> Center {
     center
 }
 
+/// Files of `signals` that were cut by vehicle.
+fn slices(store: &dyn ObjectStore) -> usize {
+    let is_slice = |name: &&String| {
+        name.strip_prefix("shanghai-1/lake/signals/sorted.").is_some_and(|rest| rest.contains('-'))
+    };
+    listed(store).iter().filter(is_slice).count()
+}
+
 #[test]
 fn files_of_a_day_are_cut_by_vehicle_so_that_an_erasure_rewrites_few() {
     let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
@@ -205,8 +213,9 @@ fn files_of_a_day_are_cut_by_vehicle_so_that_an_erasure_rewrites_few() {
     let done = run(&center, &store, Work::Compact, Urgency::Now).expect("a run");
     println!("{:?}", done.steps);
     assert_eq!(dump(&center), before);
+    assert_eq!(slices(store.as_ref()), 3, "the files of signals were cut");
     let signals = &center.lake.status()[0];
-    assert_eq!(signals.files, 2, "{signals:?}");
+    assert_eq!(signals.files, 3, "{signals:?}");
     let again = run(&center, &store, Work::Compact, Urgency::Now).expect("a run");
     assert!(again.steps.is_empty(), "it comes to an end: {again:?}");
     for number in 0..3 {
@@ -251,6 +260,7 @@ fn a_crash_while_files_are_cut_by_vehicle_loses_and_doubles_nothing() {
         let dying: Arc<dyn ObjectStore> = Arc::new(FaultyStore::new(disk.clone(), at, fault, true));
         let _crashed = work(&dying);
         work(&disk).expect(&context);
+        assert_eq!(slices(disk.as_ref()), 3, "{context}");
         check_rows(&Center::open(disk).expect("a lake"), 96, &context);
     }
 }
