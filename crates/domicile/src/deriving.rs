@@ -60,17 +60,14 @@ impl Derivers {
         Ok(Self { desk, thread: Mutex::new(Some(thread)) })
     }
 
-    /// Throws everything away, so that it is made anew, or looks at once. Blocks while a day is worked out.
+    /// Throws everything away, so that it is made anew. Blocks while a day is worked out.
     ///
     /// # Errors
     /// What the lake says.
-    pub(crate) fn rebuild(&self) -> Result<DerivedStatus, lake::Error> {
-        let mut deriver = self.desk.deriver.lock();
-        deriver.discard()?;
-        let status = deriver.status();
-        drop(deriver);
+    pub(crate) fn rebuild(&self) -> Result<(), lake::Error> {
+        self.desk.deriver.lock().discard()?;
         self.call();
-        Ok(status)
+        Ok(())
     }
 
     /// Throws away what may tell of a vehicle whose rows were erased. Blocks while a day is worked out.

@@ -32,7 +32,7 @@ pub(crate) use certificate::{Certificate, commit, deadline, last_day, verify};
 /// How long one step is waited for before it is looked whether the program ends.
 const STEP_TIME: Duration = Duration::from_millis(500);
 
-/// How often the tables are asked how far they are.
+/// How long apart it is looked whether something that is waited for is so.
 const LOOK_TIME: Duration = Duration::from_millis(50);
 
 /// Pauses after an erasure that failed: first and longest.
@@ -231,13 +231,7 @@ impl Desk {
     #[cfg(feature = "lake")]
     fn tabled(&self, through: Sequence) -> Result<(), ErasureError> {
         let Some((_, progress, _)) = &self.parts.tables else { return Ok(()) };
-        self.until(|| {
-            let is_there = progress.committed.load(Ordering::Relaxed) >= through.0;
-            if !is_there {
-                std::thread::sleep(LOOK_TIME);
-            }
-            is_there
-        })
+        self.until(|| progress.committed.load(Ordering::Relaxed) >= through.0)
     }
 
     #[cfg(not(feature = "lake"))]
@@ -273,14 +267,13 @@ impl Desk {
         Ok(TablesErased::default())
     }
 
-    /// Does something that waits a while until it is so.
+    /// Looks until it is so.
     fn until(&self, mut is_so: impl FnMut() -> bool) -> Result<(), ErasureError> {
         while !is_so() {
             let mut state = self.state.lock();
             if state.is_ending {
                 return Err(ErasureError::Ending);
             }
-            // A look that did not wait itself.
             let _either_way = self.called.wait_while_for(&mut state, |state| !state.is_ending, LOOK_TIME);
         }
         Ok(())

@@ -13,15 +13,12 @@ use datafusion::error::Result;
 use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType, col, lit};
-use datafusion::physical_expr::PhysicalExpr;
-use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
-use datafusion::physical_plan::filter::FilterExec;
-use datafusion::physical_plan::projection::ProjectionExec;
 
 use crate::derived::{DerivedTable, Files};
 use crate::erased::Erased;
+use crate::query::kept::filtered;
 
 /// One derived table for one query.
 #[derive(Debug)]
@@ -50,17 +47,10 @@ impl DerivedFiles {
         scan: Arc<dyn ExecutionPlan>,
         columns: usize,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let schema: SchemaRef = scan.schema();
         let names =
             self.erased.open().iter().map(|rows| lit(ScalarValue::Utf8(Some(rows.vehicle.to_string()))));
         let condition = col("vehicle").in_list(names.collect(), true);
-        let predicate = state.create_physical_expr(condition, &DFSchema::try_from(schema.clone())?)?;
-        let kept: Arc<dyn ExecutionPlan> = Arc::new(FilterExec::try_new(predicate, scan)?);
-        let asked = schema.fields().iter().take(columns).enumerate().map(|(place, field)| {
-            let column: Arc<dyn PhysicalExpr> = Arc::new(Column::new(field.name(), place));
-            (column, field.name().clone())
-        });
-        Ok(Arc::new(ProjectionExec::try_new(asked.collect::<Vec<_>>(), kept)?))
+        filtered(state, scan, condition, columns)
     }
 }
 

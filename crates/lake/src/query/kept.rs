@@ -77,17 +77,7 @@ impl Kept {
         scan: Arc<dyn ExecutionPlan>,
         columns: usize,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let schema: SchemaRef = scan.schema();
-        let predicate = state.create_physical_expr(self.condition(), &DFSchema::try_from(schema.clone())?)?;
-        let kept: Arc<dyn ExecutionPlan> = Arc::new(FilterExec::try_new(predicate, scan)?);
-        if columns == schema.fields().len() {
-            return Ok(kept);
-        }
-        let asked = schema.fields().iter().take(columns).enumerate().map(|(place, field)| {
-            let column: Arc<dyn PhysicalExpr> = Arc::new(Column::new(field.name(), place));
-            (column, field.name().clone())
-        });
-        Ok(Arc::new(ProjectionExec::try_new(asked.collect::<Vec<_>>(), kept)?))
+        filtered(state, scan, self.condition(), columns)
     }
 
     fn condition(&self) -> Expr {
@@ -124,4 +114,24 @@ impl Kept {
             }
         }
     }
+}
+
+/// Leaves out rows for which a condition is not true, and then the columns beyond the first `columns`.
+pub(super) fn filtered(
+    state: &dyn Session,
+    scan: Arc<dyn ExecutionPlan>,
+    condition: Expr,
+    columns: usize,
+) -> Result<Arc<dyn ExecutionPlan>> {
+    let schema: SchemaRef = scan.schema();
+    let predicate = state.create_physical_expr(condition, &DFSchema::try_from(schema.clone())?)?;
+    let kept: Arc<dyn ExecutionPlan> = Arc::new(FilterExec::try_new(predicate, scan)?);
+    if columns == schema.fields().len() {
+        return Ok(kept);
+    }
+    let asked = schema.fields().iter().take(columns).enumerate().map(|(place, field)| {
+        let column: Arc<dyn PhysicalExpr> = Arc::new(Column::new(field.name(), place));
+        (column, field.name().clone())
+    });
+    Ok(Arc::new(ProjectionExec::try_new(asked.collect::<Vec<_>>(), kept)?))
 }
