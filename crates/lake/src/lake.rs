@@ -169,7 +169,6 @@ impl Lake {
             // What an earlier run took out may still stand in the log.
             has_expired: [true; 3],
             sizes: Sizes::default(),
-            unsliced: Default::default(),
         };
         let writer = LakeWriter {
             tail: tail.clone(),

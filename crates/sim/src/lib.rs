@@ -7,5 +7,6 @@ pub mod client;
 pub mod fleet;
 pub mod gbt32960;
 pub mod load;
+pub mod past;
 pub mod tesla;
 pub mod vehicle;

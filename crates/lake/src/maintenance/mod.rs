@@ -6,6 +6,7 @@
 //! so what was planned still holds when it is committed. A step that a crash or an error cuts leaves at most a file that no commit
 //! names; its name begins as no other's does, and the next run deletes it.
 
+mod cut;
 mod plan;
 mod pool;
 mod rewrite;
@@ -100,8 +101,6 @@ pub struct Maintenance {
     /// Tables from which rows have left since their log was cleaned.
     pub(crate) has_expired: [bool; 3],
     pub(crate) sizes: Sizes,
-    /// Sorted files by name that can't be cut by vehicle: they turned out not to be sorted, or a vehicle has too many rows.
-    pub(crate) unsliced: [HashSet<String>; 3],
 }
 
 impl Maintenance {
@@ -128,23 +127,15 @@ impl Maintenance {
         self.sizes.rows_max = rows.max(1);
     }
 
-    /// Cuts some sorted files by vehicle. `None` where none are to be.
+    /// Cuts some files by vehicle. `None` where none are to be.
     fn slice(&mut self, urgency: Urgency) -> Result<Option<Step>, Error> {
         for table in Table::ALL {
             let now = self.clock.now();
             let snapshot = self.settled(table)?;
-            let unsliced = &self.unsliced[table.index()];
-            let Some(files) = plan::slicing(&snapshot, now, urgency, &self.sizes, unsliced) else { continue };
+            let Some(files) = plan::slicing(&snapshot, now, urgency, &self.sizes) else { continue };
             let erased = self.erasures.erased();
             let cutoffs = self.terms.terms().cutoffs(now);
             let slices = self.threads.block_on(self.context(table, &erased).slices(&files, &self.sizes))?;
-            let slices = match slices {
-                Ok(slices) => slices,
-                Err(unsliceable) => {
-                    self.unsliced[table.index()].extend(unsliceable);
-                    continue;
-                }
-            };
             let mut step = step_of(table, &files);
             let mut added = Vec::new();
             for (index, slice) in slices.iter().enumerate() {

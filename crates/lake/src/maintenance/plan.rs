@@ -1,6 +1,6 @@
 //! Which files are to be rewritten together.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use model::UtcMicros;
@@ -85,24 +85,24 @@ pub(super) fn compaction(
     groups
 }
 
-/// Sorted files of one UTC day of receipt that hold rows of the same vehicles, to be cut by vehicle. Only files that compaction leaves alone,
-/// and none of a single vehicle, which can't be cut. What comes of it is disjoint and lies within the ranges of what went in, so that each
-/// time fewer files overlap and it comes to an end. `without` are files that turned out not to be sorted.
+/// Files of one UTC day of receipt that hold rows of the same vehicles, to be cut by vehicle. Only files that compaction leaves alone: those
+/// that it has made, and those that were large as they were written; and none of a single vehicle, which can't be cut. What comes of it is
+/// disjoint, but for files of a single vehicle, and lies within the ranges of what went in, so that each time fewer files overlap and it comes
+/// to an end.
 pub(super) fn slicing(
     snapshot: &Snapshot,
     now: UtcMicros,
     urgency: Urgency,
     sizes: &Sizes,
-    without: &HashSet<String>,
 ) -> Option<Vec<Arc<DataFile>>> {
     /// The least and the greatest vehicle of a file.
     type Ranged<'a> = (&'a str, &'a str, &'a Arc<DataFile>);
     let mut days: BTreeMap<i64, Vec<Ranged<'_>>> = BTreeMap::new();
     for file in &snapshot.files {
-        let is_sorted = file.add.path.starts_with(NAME_START) && !without.contains(&file.add.path);
-        let Some((_, last)) = received(file).filter(|_| is_sorted && !is_small(file, sizes)) else {
+        let Some((_, last)) = received(file).filter(|_| !is_small(file, sizes)) else { continue };
+        if urgency == Urgency::Due && last >= now.0 - SETTLE_TIME {
             continue;
-        };
+        }
         let bounds = file.statistics.as_ref().and_then(|known| known.bounds.get("vehicle"));
         if let Some(Bounds::Text(least, greatest)) = bounds
             && least < greatest

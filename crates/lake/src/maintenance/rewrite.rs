@@ -1,6 +1,5 @@
 //! Some files of a table become one, in order.
 
-use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -17,6 +16,7 @@ use crate::columns::Names;
 use crate::delta::{DataFile, FileStatistics};
 use crate::encode::{BATCH_ROWS, FileEncoder};
 use crate::erased::Erased;
+use crate::maintenance::cut::{Slice, Stretch, cut};
 use crate::maintenance::plan::Sizes;
 use crate::maintenance::pool::Pool;
 use crate::schema::Table;
@@ -47,9 +47,6 @@ pub(super) struct Rewritten {
     pub(super) doubled: u64,
 }
 
-/// The rows of each file that go into one file of what files are cut into.
-pub(super) type Slice = Vec<Range<usize>>;
-
 impl Context<'_> {
     /// Reads files, leaves out what the cutoffs let go, and encodes the rest in order.
     pub(super) async fn rewrite(
@@ -65,7 +62,7 @@ impl Context<'_> {
         self.encoded(&pool, cutoffs)
     }
 
-    /// As [`Self::rewrite`], of the rows of some vehicles, which lie side by side in each file.
+    /// As [`Self::rewrite`], of some of the rows.
     pub(super) async fn rewrite_slice(
         &self,
         files: &[Arc<DataFile>],
@@ -73,7 +70,8 @@ impl Context<'_> {
         cutoffs: &Cutoffs,
     ) -> Result<Rewritten, Error> {
         let mut pool = Pool::new(self.table);
-        for (file, rows) in files.iter().zip(slice).filter(|(_, rows)| !rows.is_empty()) {
+        for (place, rows) in slice {
+            let file = &files[*place];
             let bytes = self.read(file).await?;
             read_rows(self.table, bytes, Some(rows.clone()), &mut pool)
                 .map_err(|why| self.damaged(file, why))?;
@@ -81,62 +79,16 @@ impl Context<'_> {
         self.encoded(&pool, cutoffs)
     }
 
-    /// How sorted files are to be cut by vehicle: for each of what comes of it the rows of each file. The cuts lie between vehicles, so that about as
-    /// many files come as went in, with about as many rows each. `Err` has the files that can't be cut: their vehicles do not lie side by
-    /// side, or a vehicle has more rows than may be sorted at a time.
-    pub(super) async fn slices(
-        &self,
-        files: &[Arc<DataFile>],
-        sizes: &Sizes,
-    ) -> Result<Result<Vec<Slice>, Vec<String>>, Error> {
-        let mut runs: Vec<Vec<(String, usize)>> = Vec::new();
-        let mut unsorted = Vec::new();
-        for file in files {
+    /// How files are to be cut by vehicle. The cuts lie between vehicles, so that about as many files come as went in, with about as
+    /// many rows each; the rows of a vehicle that has more than may be sorted at a time go into several.
+    pub(super) async fn slices(&self, files: &[Arc<DataFile>], sizes: &Sizes) -> Result<Vec<Slice>, Error> {
+        let mut stretches = Vec::new();
+        for (place, file) in files.iter().enumerate() {
             let bytes = self.read(file).await?;
-            let vehicles = self.vehicles(bytes).map_err(|why| self.damaged(file, why))?;
-            if !vehicles.windows(2).all(|pair| pair[0].0 < pair[1].0) {
-                unsorted.push(file.add.path.clone());
-            }
-            runs.push(vehicles);
+            let runs = self.vehicles(bytes).map_err(|why| self.damaged(file, why))?;
+            stretches.extend(Stretch::all(place, runs));
         }
-        let mut rows: BTreeMap<&str, u64> = BTreeMap::new();
-        for (vehicle, count) in runs.iter().flatten() {
-            *rows.entry(vehicle).or_default() += *count as u64;
-        }
-        if rows.values().any(|count| *count > sizes.rows_max) {
-            unsorted = files.iter().map(|file| file.add.path.clone()).collect();
-        }
-        if !unsorted.is_empty() {
-            return Ok(Err(unsorted));
-        }
-        let share = (rows.values().sum::<u64>() / files.len() as u64).clamp(1, sizes.rows_max);
-        // The first vehicle of each slice but the first one.
-        let mut cuts: Vec<&str> = Vec::new();
-        let mut sum = 0;
-        for (vehicle, count) in &rows {
-            // Cut where that is nearer to the share, and never beyond what may be sorted at a time.
-            if sum > 0 && (sum + count / 2 > share || sum + count > sizes.rows_max) {
-                cuts.push(vehicle);
-                sum = 0;
-            }
-            sum += count;
-        }
-        let mut places: Vec<(usize, usize)> = vec![(0, 0); runs.len()];
-        let mut slices = Vec::new();
-        for cut in cuts.into_iter().map(Some).chain(std::iter::once(None)) {
-            let slice = runs.iter().zip(&mut places).map(|(vehicles, (next, row))| {
-                let begin = *row;
-                while let Some((vehicle, count)) = vehicles.get(*next)
-                    && cut.is_none_or(|cut| vehicle.as_str() < cut)
-                {
-                    *row += count;
-                    *next += 1;
-                }
-                begin..*row
-            });
-            slices.push(slice.collect());
-        }
-        Ok(Ok(slices))
+        Ok(cut(stretches, files.len(), sizes.rows_max))
     }
 
     fn encoded(&self, pool: &Pool, cutoffs: &Cutoffs) -> Result<Rewritten, Error> {

@@ -9,19 +9,21 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, ensure};
-use model::Clock;
+use model::{Clock, UtcMicros};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use serde_json::json;
 use sim::client::{Answer, ClientError, Endpoint, Latency, Link, Source, Speaks, Target};
-use sim::gbt32960::LoginFacts;
+use sim::gbt32960::{GbtVehicle, LoginFacts};
 use sim::load::{GbtLoad, TeslaLoad};
-use sim::vehicle::vin;
+use sim::past::{Days, Past};
+use sim::tesla::{Firmware, TeslaVehicle};
+use sim::vehicle::{Vehicle, vin};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use wire::gbt32960::Edition;
 
-use super::super::Folder;
+use super::super::{Folder, harness};
 use super::super::sim::Wallet;
 use super::Protocol;
 use crate::world::World;
@@ -51,6 +53,26 @@ pub(super) struct Load {
     window: usize,
     #[arg(long)]
     size: usize,
+    /// Number of the first vehicle
+    #[arg(long, default_value_t = 0)]
+    first: u32,
+    /// Instead of messages of a size: what simulated vehicles say of days that are over, until they have told all
+    #[command(flatten)]
+    past: PastDays,
+}
+
+/// See [`Days`].
+#[derive(clap::Args)]
+struct PastDays {
+    /// Microseconds since 1970
+    #[arg(long, requires_all = ["days", "times_a_day", "interval"])]
+    past_from: Option<i64>,
+    #[arg(long, default_value_t = 0)]
+    days: u32,
+    #[arg(long, default_value_t = 0)]
+    times_a_day: u32,
+    #[arg(long, default_value = "1s", value_parser = harness::duration)]
+    interval: Duration,
 }
 
 /// One connection with its messages.
@@ -103,7 +125,7 @@ impl Load {
         let trust = wallet.trust()?;
         let permits = Arc::new(Semaphore::new(HANDSHAKES_AT_ONCE));
         let mut tasks = JoinSet::new();
-        for index in 0..self.connections {
+        for index in self.first..self.first + self.connections {
             let vin = vin(index);
             let (speaks, tls) = match self.protocol {
                 Protocol::Tesla => {
@@ -113,7 +135,7 @@ impl Load {
             };
             let target =
                 Target { endpoint: Endpoint::at(self.to), tls, source: self.source(index), vin, speaks };
-            let source = self.messages_of(index);
+            let source = self.messages_of(index)?;
             let (permits, now) = (permits.clone(), world.clock.now());
             tasks.spawn(async move {
                 let permit = permits.acquire().await;
@@ -135,14 +157,22 @@ impl Load {
         (self.connections > CONNECTIONS_PER_SOURCE).then(|| IpAddr::from(Ipv4Addr::new(127, 0, 0, group + 1)))
     }
 
-    fn messages_of(&self, index: u32) -> Box<dyn Source> {
+    fn messages_of(&self, index: u32) -> anyhow::Result<Box<dyn Source>> {
         let seed = u64::from(index);
-        match self.protocol {
+        if let Some(days) = self.past.days() {
+            let country = "CN".parse().context("the benchmark's country")?;
+            let vehicle = Vehicle::new(seed, index, country, days.start);
+            return Ok(match self.protocol {
+                Protocol::Tesla => Box::new(Past::new(TeslaVehicle::new(vehicle, Firmware::Typed), days)),
+                Protocol::Gbt32960 => Box::new(Past::new(GbtVehicle::new(vehicle, Edition::V2016, None), days)),
+            });
+        }
+        Ok(match self.protocol {
             Protocol::Tesla => Box::new(TeslaLoad::new(seed, vin(index), u64::MAX, self.size)),
             Protocol::Gbt32960 => {
                 Box::new(GbtLoad::new(seed, vin(index), u64::MAX, self.size, Edition::V2016))
             }
-        }
+        })
     }
 
     /// Each connection sends its share of `messages`, `window` in flight, until all are acknowledged.
@@ -171,6 +201,13 @@ impl Load {
     }
 }
 
+impl PastDays {
+    fn days(&self) -> Option<Days> {
+        let start = UtcMicros(self.past_from?);
+        Some(Days { start, count: self.days, times_a_day: self.times_a_day, interval: self.interval })
+    }
+}
+
 impl Conversation {
     async fn exchange(
         &mut self,
@@ -184,10 +221,17 @@ impl Conversation {
         let mut answers = Vec::new();
         while left > 0 || !in_flight.is_empty() {
             while left > 0 && in_flight.len() < window {
-                let Some(message) = self.source.next(clock.now()) else { break };
+                let Some(message) = self.source.next(clock.now()) else {
+                    // It has told all that it had to tell.
+                    left = 0;
+                    break;
+                };
                 self.link.queue(&message, false);
                 in_flight.push_back((message.number, clock.monotonic()));
                 left -= 1;
+            }
+            if in_flight.is_empty() {
+                break;
             }
             self.link.flush().await?;
             self.link.answers(&mut answers).await?;

@@ -7,6 +7,8 @@ mod ingest;
 mod kill_loop;
 mod load;
 mod process;
+#[cfg(feature = "lake")]
+mod query;
 mod workshop;
 
 use clap::{Args, Subcommand, ValueEnum};
@@ -25,6 +27,8 @@ enum What {
     Ingest(ingest::Ingest),
     Connections(connections::Connections),
     KillLoop(kill_loop::KillLoop),
+    #[cfg(feature = "lake")]
+    Query(query::Query),
     #[command(hide = true)]
     Load(load::Load),
 }
@@ -53,6 +57,8 @@ impl Bench {
             What::Ingest(ingest) => ingest.run(world),
             What::Connections(connections) => connections.run(world),
             What::KillLoop(kill_loop) => kill_loop.run(world),
+            #[cfg(feature = "lake")]
+            What::Query(query) => query.run(world),
             What::Load(load) => load.run(world),
         }
     }
