@@ -49,6 +49,10 @@ pub(crate) const DEMONSTRATIONS: &[Demonstration] = &[
         about: "a vehicle is erased during ingest: found before, nowhere after, with a certificate that others verify",
     },
     Demonstration {
+        name: "day-15",
+        about: "on day 16 the positions of day 1 are gone by SQL, by time travel and on the disk, technical signals are not",
+    },
+    Demonstration {
         name: "tricks",
         about: "none of some eighty tricks gives an analyst a VIN or a place finer than the country pack's cell",
     },

@@ -13,7 +13,7 @@ use parking_lot::{Condvar, Mutex};
 const LOOK_TIME: Duration = Duration::from_secs(20);
 
 /// After a day it rests so many times as long as the day took, up to [`REST_TIME_MAX`]: a fifth of one core at most, so that vehicles and
-/// queries go first.
+/// queries go first. Where a person has asked for it to be made anew it does not rest.
 const REST_FACTOR: u32 = 4;
 const REST_TIME_MAX: Duration = Duration::from_secs(120);
 
@@ -36,6 +36,8 @@ struct Desk {
 #[derive(Default)]
 struct State {
     is_called: bool,
+    /// Somebody waits: it goes on without rest until nothing is left to do.
+    is_hurried: bool,
     is_ending: bool,
 }
 
@@ -66,6 +68,7 @@ impl Derivers {
     /// What the lake says.
     pub(crate) fn rebuild(&self) -> Result<(), lake::Error> {
         self.desk.deriver.lock().discard()?;
+        self.desk.state.lock().is_hurried = true;
         self.call();
         Ok(())
     }
@@ -115,7 +118,10 @@ impl Desk {
                 let done = self.deriver.lock().run(&mut || false);
                 self.is_failing.store(done.is_err(), Ordering::Relaxed);
                 match done {
-                    Ok(0) => break,
+                    Ok(0) => {
+                        self.state.lock().is_hurried = false;
+                        break;
+                    }
                     Ok(days) => {
                         self.days.fetch_add(days, Ordering::Relaxed);
                     }
@@ -142,10 +148,11 @@ impl Desk {
         !state.is_ending
     }
 
-    /// Waits for the time; `false` where the center ends.
+    /// Waits for the time, unless somebody waits for it; `false` where the center ends.
     fn pause(&self, time: Duration) -> bool {
         let mut state = self.state.lock();
-        let _either_way = self.called.wait_while_for(&mut state, |state| !state.is_ending, time);
+        let may_rest = |state: &mut State| !state.is_ending && !state.is_hurried;
+        let _either_way = self.called.wait_while_for(&mut state, may_rest, time);
         !state.is_ending
     }
 }

@@ -110,7 +110,8 @@ fn rows_of(done: &Done) -> u64 {
 
 fn main() -> Outcome<()> {
     let mut arguments = std::env::args().skip(1);
-    let folder = arguments.next().map(PathBuf::from).ok_or("usage: lake_cost FOLDER MILLIONS [DAYS] [VEHICLES]")?;
+    let folder =
+        arguments.next().map(PathBuf::from).ok_or("usage: lake_cost FOLDER MILLIONS [DAYS] [VEHICLES]")?;
     let mut number = |otherwise: u64| arguments.next().map_or(Ok(otherwise), |text| text.parse());
     let (millions, days, vehicles) = (number(10)?, number(30)?, number(200)?);
     let store = store::Objects::local(&folder)?.object_store();

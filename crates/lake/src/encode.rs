@@ -9,7 +9,7 @@ use arrow::datatypes::{Int32Type, TimestampMicrosecondType};
 use bytes::Bytes;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
-use parquet::basic::{Compression, ZstdLevel};
+use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 
@@ -28,6 +28,24 @@ pub(crate) const BATCH_ROWS: usize = 1 << 16;
 /// zstd's level: 9 is a third slower for 3 % fewer bytes, 1 gives 3 % more.
 const ZSTD_LEVEL: i32 = 3;
 
+/// zstd's level for the texts of sorted files: lists of cell voltages are most of a GB/T 32960 vehicle's bytes and take a fifth less than at level 3.
+const ZSTD_LEVEL_OF_TEXTS: i32 = 9;
+
+/// Rows of a page of a sorted file. All signals of a frame have its instants, and a signal's rows follow one another: within one page the
+/// next signals repeat them, and take half the bytes that they take in pages of 20,000 rows. Larger ones would have more rows read
+/// for a vehicle or signal that is asked for.
+const SORTED_PAGE_ROWS: usize = 1 << 16;
+
+/// How the rows of a file lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Layout {
+    /// As they came, by vehicle and signal.
+    AsTheyCame,
+    /// By vehicle, signal and time. Where most rows are as long after the one before as that one is, their times are written as
+    /// differences, which then take next to nothing; where clocks jitter, the times of a frame repeat better as a dictionary's numbers.
+    Sorted { is_steady: bool },
+}
+
 /// A file of one table that is being encoded in memory.
 pub(crate) struct FileEncoder {
     table: Table,
@@ -37,17 +55,29 @@ pub(crate) struct FileEncoder {
 }
 
 impl FileEncoder {
-    pub(crate) fn new(table: Table, names: Arc<Names>) -> Result<Self, ParquetError> {
-        let properties = WriterProperties::builder()
+    pub(crate) fn new(table: Table, names: Arc<Names>, layout: Layout) -> Result<Self, ParquetError> {
+        let mut properties = WriterProperties::builder()
             .set_compression(Compression::ZSTD(ZstdLevel::try_new(ZSTD_LEVEL)?))
             .set_max_row_group_row_count(Some(GROUP_ROWS_MAX * 2))
             // Nobody looks for a page by the range of its values or texts.
             .set_column_statistics_enabled("value".into(), EnabledStatistics::Chunk)
             .set_column_statistics_enabled("text".into(), EnabledStatistics::None)
             .set_column_statistics_enabled("detail".into(), EnabledStatistics::None)
-            .set_created_by(concat!("domicile ", env!("CARGO_PKG_VERSION")).to_owned())
-            .build();
-        let options = ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
+            .set_created_by(concat!("domicile ", env!("CARGO_PKG_VERSION")).to_owned());
+        if let Layout::Sorted { is_steady } = layout {
+            let texts = Compression::ZSTD(ZstdLevel::try_new(ZSTD_LEVEL_OF_TEXTS)?);
+            properties = properties
+                .set_data_page_row_count_limit(SORTED_PAGE_ROWS)
+                .set_column_compression("text".into(), texts)
+                .set_column_compression("detail".into(), texts);
+            if is_steady {
+                properties = properties
+                    .set_column_dictionary_enabled("time".into(), false)
+                    .set_column_encoding("time".into(), Encoding::DELTA_BINARY_PACKED);
+            }
+        }
+        let options =
+            ArrowWriterOptions::new().with_properties(properties.build()).with_skip_arrow_metadata(true);
         let writer = ArrowWriter::try_new_with_options(Vec::new(), table.file_schema(), options)?;
         Ok(Self { table, names, writer, statistics: FileStatistics::default() })
     }

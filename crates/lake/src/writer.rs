@@ -12,7 +12,7 @@ use parking_lot::{Mutex, MutexGuard};
 use crate::Error;
 use crate::columns::Names;
 use crate::delta::{Changes, DeltaTable, FileStatistics, NewFile, Snapshot};
-use crate::encode::{FileEncoder, GROUP_ROWS_MAX};
+use crate::encode::{FileEncoder, GROUP_ROWS_MAX, Layout};
 use crate::erased::{Erased, ErasureSource};
 use crate::rows::{FrameRow, Slab, settled, settled_position};
 use crate::schema::Table;
@@ -232,10 +232,11 @@ impl LakeWriter {
     }
 
     fn encode(&self, table: Table, slabs: &[Arc<Slab>]) -> Result<Option<EncodedFile>, Error> {
-        let encoded = FileEncoder::new(table, self.names.clone()).and_then(|mut encoder| {
-            encoder.push(slabs)?;
-            encoder.finish()
-        });
+        let encoded =
+            FileEncoder::new(table, self.names.clone(), Layout::AsTheyCame).and_then(|mut encoder| {
+                encoder.push(slabs)?;
+                encoder.finish()
+            });
         encoded.map_err(|source| Error::Encode { table: table.name(), source })
     }
 
@@ -481,7 +482,7 @@ impl BatchSink<'_> {
             let encoder = &mut self.encoders[table.index()];
             let pushed = match encoder.take() {
                 Some(encoder) => Ok(encoder),
-                None => FileEncoder::new(table, self.writer.names.clone()),
+                None => FileEncoder::new(table, self.writer.names.clone(), Layout::AsTheyCame),
             }
             .and_then(|mut taken| {
                 taken.push(&slabs)?;

@@ -132,16 +132,22 @@ mod tests {
                     runs.iter().flat_map(|(name, count)| std::iter::repeat_n(name.as_str(), *count)).collect()
                 })
                 .collect();
-            let stretches = files.iter().enumerate().flat_map(|(file, runs)| Stretch::all(file, runs.clone()));
+            let stretches =
+                files.iter().enumerate().flat_map(|(file, runs)| Stretch::all(file, runs.clone()));
             let slices = cut(stretches.collect(), files.len(), rows_max);
 
             let mut taken: Vec<Vec<bool>> = whose.iter().map(|rows| vec![false; rows.len()]).collect();
             let mut slices_of: BTreeMap<&str, usize> = BTreeMap::new();
             for slice in &slices {
                 let rows: u64 = slice.iter().map(|(_, rows)| rows.len() as u64).sum();
-                let vehicles: BTreeSet<&str> =
-                    slice.iter().flat_map(|(file, rows)| whose[*file][rows.clone()].iter().copied()).collect();
-                assert!(rows <= rows_max || slice.len() == 1 && vehicles.len() == 1, "seed {seed}: {rows} rows");
+                let vehicles: BTreeSet<&str> = slice
+                    .iter()
+                    .flat_map(|(file, rows)| whose[*file][rows.clone()].iter().copied())
+                    .collect();
+                assert!(
+                    rows <= rows_max || slice.len() == 1 && vehicles.len() == 1,
+                    "seed {seed}: {rows} rows"
+                );
                 vehicles.iter().for_each(|vehicle| *slices_of.entry(vehicle).or_default() += 1);
                 for (file, rows) in slice {
                     for row in rows.clone() {

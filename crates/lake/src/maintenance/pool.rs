@@ -153,6 +153,15 @@ impl Pool {
         order
     }
 
+    /// Whether most of some rows are as long after the row before them as that one is after its own.
+    pub(super) fn is_steady(&self, order: &[u32]) -> bool {
+        let times = self.times("time");
+        let apart = |a: u32, b: u32| Some(times[b as usize]?.wrapping_sub(times[a as usize]?));
+        let steady =
+            order.windows(3).filter(|rows| apart(rows[0], rows[1]) == apart(rows[1], rows[2])).count();
+        steady * 2 > order.len()
+    }
+
     /// Whether two rows of one vehicle, signal and time are one, sent twice: then they differ at most in how and when they came,
     /// and, where they have a value, in its quality.
     fn say_the_same(&self, a: usize, b: usize) -> bool {

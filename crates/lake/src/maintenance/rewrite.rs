@@ -14,7 +14,7 @@ use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderB
 use crate::Error;
 use crate::columns::Names;
 use crate::delta::{DataFile, FileStatistics};
-use crate::encode::{BATCH_ROWS, FileEncoder};
+use crate::encode::{BATCH_ROWS, FileEncoder, Layout};
 use crate::erased::Erased;
 use crate::maintenance::cut::{Slice, Stretch, cut};
 use crate::maintenance::plan::Sizes;
@@ -95,7 +95,8 @@ impl Context<'_> {
         let Sorted { order, contents, expired, erased } = self.kept(pool, cutoffs);
         let rows = pool.rows() as u64;
         let doubled = rows - expired - erased - order.len() as u64;
-        let encoded = FileEncoder::new(self.table, self.names.clone()).and_then(|mut encoder| {
+        let layout = Layout::Sorted { is_steady: pool.is_steady(&order) };
+        let encoded = FileEncoder::new(self.table, self.names.clone(), layout).and_then(|mut encoder| {
             for rows in order.chunks(BATCH_ROWS) {
                 encoder.push_batch(&pool.batch(rows)?)?;
             }

@@ -23,8 +23,8 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use wire::gbt32960::Edition;
 
-use super::super::{Folder, harness};
 use super::super::sim::Wallet;
+use super::super::{Folder, harness};
 use super::Protocol;
 use crate::world::World;
 
@@ -164,7 +164,9 @@ impl Load {
             let vehicle = Vehicle::new(seed, index, country, days.start);
             return Ok(match self.protocol {
                 Protocol::Tesla => Box::new(Past::new(TeslaVehicle::new(vehicle, Firmware::Typed), days)),
-                Protocol::Gbt32960 => Box::new(Past::new(GbtVehicle::new(vehicle, Edition::V2016, None), days)),
+                Protocol::Gbt32960 => {
+                    Box::new(Past::new(GbtVehicle::new(vehicle, Edition::V2016, None), days))
+                }
             });
         }
         Ok(match self.protocol {

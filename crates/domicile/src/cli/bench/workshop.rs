@@ -41,6 +41,12 @@ impl Workshop {
         Ok(workshop)
     }
 
+    /// A center that an earlier measurement has left.
+    #[cfg(feature = "lake")]
+    pub(super) fn at(folder: &Path) -> anyhow::Result<Self> {
+        Ok(Self { folder: folder.to_owned(), ports: Ports::free()?, keep: true })
+    }
+
     /// Leaves the folder where it is, to be looked at.
     pub(super) fn keep(&mut self) {
         self.keep = true;

@@ -72,31 +72,42 @@ pub(super) struct Query {
     /// Leave the center's folder where it is
     #[arg(long)]
     keep: bool,
+    /// Ask the center that an earlier run has left, with as many rows as it has
+    #[arg(long, value_name = "DIR")]
+    on: Option<PathBuf>,
 }
 
 impl Query {
     pub(super) fn run(self, world: &World) -> anyhow::Result<()> {
         harness::raise_file_limit()?;
-        let mut workshop = Workshop::new(&self.under, self.vehicles, world)?;
+        let mut workshop = match &self.on {
+            Some(folder) => Workshop::at(folder)?,
+            None => Workshop::new(&self.under, self.vehicles, world)?,
+        };
         if self.keep {
             workshop.keep();
-            println!("The center is kept in {}.", workshop.folder.display());
+            eprintln!("The center is kept in {}.", workshop.folder.display());
         }
-        self.sell(&workshop)?;
-        let mut server = serve(&workshop, world)?;
-        let filled = self.fill(&workshop, server.pid(), world)?;
-        let compacted = compact(&workshop, server.pid(), world)?;
-        let derived = derive(&workshop, world)?;
+        let mut figures = json!({ "vehicles": self.vehicles, "days": DAYS });
+        if self.on.is_none() {
+            self.make(&workshop, &mut figures, world)?;
+        }
         // The questions meet a center that has just started, and derived tables without files that newer ones stand for.
-        server.stop(world)?;
         let mut server = serve(&workshop, world)?;
-        let asked = self.ask(&workshop, server.pid(), world)?;
+        figures["questions"] = self.ask(&workshop, server.pid(), world)?;
         server.stop(world)?;
-        let figures = json!({
-            "vehicles": self.vehicles, "days": DAYS, "fill": filled, "compact": compacted, "derive": derived, "questions": asked,
-        });
         self.print(&figures);
         Ok(())
+    }
+
+    /// A month goes in and is put in order.
+    fn make(&self, workshop: &Workshop, figures: &mut Value, world: &World) -> anyhow::Result<()> {
+        self.sell(workshop)?;
+        let mut server = serve(workshop, world)?;
+        figures["fill"] = self.fill(workshop, server.pid(), world)?;
+        figures["compact"] = compact(workshop, server.pid(), world)?;
+        figures["derive"] = derive(workshop, world)?;
+        server.stop(world)
     }
 
     /// Every vehicle was sold somewhere.
@@ -220,6 +231,10 @@ impl Query {
         let copies = folder.join("copies");
         let out = copies.join("sales");
         let out = out.to_str().context("the folder's name is no UTF-8")?;
+        // An earlier run on this center has left its copies.
+        if copies.exists() {
+            std::fs::remove_dir_all(&copies)?;
+        }
         std::fs::create_dir_all(&copies)?;
         harness::run_program(
             &["lake", "export-files", "--table", "sales", "--role", "officer", "--out", out],
@@ -227,8 +242,7 @@ impl Query {
         )?;
         let mut questions = Vec::new();
         for question in &QUESTIONS {
-            let rows =
-                harness::run_program(&["query", "--format", "json", &question.ours(about)], folder)?;
+            let rows = harness::run_program(&["query", "--format", "json", &question.ours(about)], folder)?;
             let rows: Vec<serde_json::Map<String, Value>> = serde_json::from_str(&rows)?;
             let rows: Vec<Vec<Value>> =
                 rows.into_iter().map(|row| row.into_iter().map(|(_, cell)| cell).collect()).collect();
@@ -250,18 +264,9 @@ impl Query {
             println!("{figures}");
             return;
         }
-        let (fill, compact) = (&figures["fill"], &figures["compact"]);
-        println!(
-            "{} rows of {} vehicles in {DAYS} days, by {} messages: {} s, {} rows/s, {} files, {} bytes a row",
-            fill["rows"], self.vehicles, fill["messages"], fill["seconds"], fill["rows_per_second"], fill["files"],
-            fill["bytes_a_row"],
-        );
-        println!(
-            "put in order in {} s ({} s of CPU, {} rows/s): {} files, {} bytes a row; server peak RSS {} MiB",
-            compact["seconds"], compact["cpu_seconds"], compact["rows_per_second"], compact["files"],
-            compact["bytes_a_row"], compact["server_peak_rss_mib"],
-        );
-        println!("derived tables behind for {} s", figures["derive"]["seconds"]);
+        if self.on.is_none() {
+            print_made(figures);
+        }
         let asked = &figures["questions"];
         let peer = asked["peer"].as_str().map_or("peer", |_| "peer ms");
         println!("{:<34} {:>10} {:>10} {:>6}", "", "ours ms", peer, "ratio");
@@ -271,6 +276,30 @@ impl Query {
         line("all", asked);
         println!("server peak RSS {} MiB; peer {}", asked["server_peak_rss_mib"], asked["peer"]);
     }
+}
+
+fn print_made(figures: &Value) {
+    let (fill, compact) = (&figures["fill"], &figures["compact"]);
+    println!(
+        "{} rows of {} vehicles in {DAYS} days, by {} messages: {} s, {} rows/s, {} files, {} bytes a row",
+        fill["rows"],
+        figures["vehicles"],
+        fill["messages"],
+        fill["seconds"],
+        fill["rows_per_second"],
+        fill["files"],
+        fill["bytes_a_row"],
+    );
+    println!(
+        "put in order in {} s ({} s of CPU, {} rows/s): {} files, {} bytes a row; server peak RSS {} MiB",
+        compact["seconds"],
+        compact["cpu_seconds"],
+        compact["rows_per_second"],
+        compact["files"],
+        compact["bytes_a_row"],
+        compact["server_peak_rss_mib"],
+    );
+    println!("the derived tables worked out in {} s", figures["derive"]["seconds"]);
 }
 
 fn line(name: &str, row: &Value) {
@@ -324,9 +353,10 @@ fn compact(workshop: &Workshop, pid: rustix::process::Pid, world: &World) -> any
     }))
 }
 
-/// Waits until the derived tables are worked out.
+/// Has the derived tables made anew, and waits until they are.
 fn derive(workshop: &Workshop, world: &World) -> anyhow::Result<Value> {
     let began = world.clock.monotonic();
+    harness::run_program(&["lake", "rebuild"], &workshop.folder)?;
     loop {
         let derived = lake(&workshop.folder, world)?.derived;
         let seconds = world.clock.monotonic() - began;

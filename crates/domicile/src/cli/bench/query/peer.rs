@@ -55,7 +55,11 @@ pub(super) fn ask(command: &str, task: &Task) -> anyhow::Result<Peer> {
     let input = child.stdin.take().context("the peer's input")?;
     serde_json::to_writer(input, task)?;
     let output = child.wait_with_output()?;
-    ensure!(output.status.success(), "{program} ended with {}; what it complained of stands above", output.status);
+    ensure!(
+        output.status.success(),
+        "{program} ended with {}; what it complained of stands above",
+        output.status
+    );
     let peer: Peer = serde_json::from_slice(&output.stdout).context("what the peer printed")?;
     ensure!(peer.questions.len() == task.questions.len(), "the peer left out questions");
     Ok(peer)
