@@ -29,6 +29,10 @@ pub(crate) const DEMONSTRATIONS: &[Demonstration] = &[
         about: "300 times kill -9 under load: the ledger verifies after each, every acked frame is in SQL once and entered",
     },
     Demonstration {
+        name: "kill-housekeeping",
+        about: "100 times kill -9 during compaction, expiry and erasure: nothing is lost or doubled, every erasure ends",
+    },
+    Demonstration {
         name: "auditor",
         about: "tools that are not ours accept the log and its proofs, and find one flipped bit",
     },

@@ -1,6 +1,7 @@
 //! `domicile bench`: measures the server as a process of its own, and holds its promise of durability against `kill -9`.
 
 mod bookkeeping;
+mod chores;
 mod connections;
 mod disk;
 mod ingest;
