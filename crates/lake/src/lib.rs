@@ -19,6 +19,7 @@ mod erased;
 mod error;
 mod lake;
 mod maintenance;
+mod places;
 mod postgres;
 mod query;
 mod recall;

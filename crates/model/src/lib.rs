@@ -5,6 +5,7 @@
 //! Start at [`Frame`] (what a vehicle sent, as bytes) and [`ReadingSink`] (what those bytes say).
 
 mod frame;
+mod gcj02;
 mod id;
 mod reading;
 mod signal;
@@ -12,6 +13,7 @@ mod time;
 mod world;
 
 pub use frame::{Assurance, Frame, KeyPeriod, Protocol};
+pub use gcj02::{gcj02_to_wgs84, wgs84_to_gcj02};
 pub use id::{CenterName, ConnectionId, Country, GatewayName, InvalidName, Sequence, VehicleId, Vin};
 pub use reading::{Event, Position, Quality, Reading, ReadingSink};
 pub use signal::{Class, Datatype, SignalId, SignalInfo};

@@ -18,7 +18,7 @@ fn places_have_the_names_that_everybody_knows() {
         (31.2304, 121.4737, ["Shanghai", "上海市", "Shanghai", "上海"]),
         (39.9042, 116.4074, ["Beijing", "北京市", "Beijing", "北京"]),
         (30.5728, 104.0668, ["Sichuan", "四川省", "Chengdu", "成都"]),
-        (43.8256, 87.6168, ["Xinjiang", "新疆维吾尔自治区", "Urumqi", "乌鲁木齐"]),
+        (43.8256, 87.6168, ["Xinjiang", "新疆维吾尔自治区", "Ürümqi", "乌鲁木齐"]),
         (29.6520, 91.1721, ["Xizang", "西藏自治区", "Lhasa", "拉萨"]),
         (23.1291, 113.2644, ["Guangdong", "广东省", "Guangzhou", "广州"]),
     ] {

@@ -4,6 +4,7 @@ mod catalog;
 mod counted;
 mod derived;
 mod frames;
+mod functions;
 mod kept;
 mod pg_catalog;
 mod records;
@@ -161,6 +162,7 @@ impl Queries {
         let base = SessionStateBuilder::new()
             .with_config(config)
             .with_runtime_env(runtime)
+            .with_scalar_functions(functions::all().collect())
             .with_default_features()
             .with_physical_optimizer_rule(Arc::new(YieldAboveJoins))
             .build();

@@ -174,3 +174,28 @@ fn vehicles_join_signals() {
     let table = printed(&center, sql);
     assert!(table.contains("| M0    | 12 |") && table.contains("| M2    | 12 |"), "{table}");
 }
+
+#[test]
+fn places_have_names_and_coordinates_on_chinese_maps() {
+    let mut center = Center::new();
+    center.take(1, 1..=2);
+    center.commit(1, 2).expect("a commit");
+    let sql = "select distinct province(latitude, longitude) as p, province(latitude, longitude, 'zh') as z, \
+               city(latitude, longitude) as c, city(latitude, longitude, 'zh') as d from positions";
+    let row = printed(&center, sql).split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(row.contains("| Shanghai | 上海市 | Shanghai | 上海 |"), "{row}");
+    // Tiananmen, by a published pair of coordinates; and back.
+    let sql = "select round(gcj02_latitude(39.906217, 116.391296), 4) as a, round(gcj02_longitude(39.906217, 116.391296), 4) as b, \
+               round(wgs84_latitude(gcj02_latitude(31.2, 121.5), gcj02_longitude(31.2, 121.5)), 6) as c, \
+               round(wgs84_longitude(gcj02_latitude(31.2, 121.5), gcj02_longitude(31.2, 121.5)), 6) as d, \
+               province(null, 121.5) as e, city(0, -150) as f";
+    let row = printed(&center, sql).split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(row.contains("| 39.9076 | 116.3975 | 31.2 | 121.5 | | |"), "{row}");
+    let refused =
+        center.query("select city(latitude, longitude, 'fr') from positions").expect_err("no French");
+    assert!(refused.to_string().contains("the language is 'en' or 'zh'"), "{refused}");
+    // A day by the clock of a place.
+    let sql = "select to_char(time at time zone 'Asia/Shanghai', '%Y-%m-%d %H:%M') as t from positions order by time limit 1";
+    let row = printed(&center, sql).split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(row.contains("| 2026-11-23 18:00 |"), "{row}");
+}

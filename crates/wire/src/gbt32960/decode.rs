@@ -3,14 +3,13 @@
 use std::fmt::Write as _;
 use std::sync::LazyLock;
 
-use model::{Event, Position, Quality, Reading, ReadingSink, UtcMicros};
+use model::{Event, Position, Quality, Reading, ReadingSink, UtcMicros, gcj02_to_wgs84};
 
 use super::alarms::flag_name;
 use super::cipher::{Keys, open};
 use super::error::Unreadable;
 use super::fields::{ALARM_LEVEL, Field, Raw, Value, Visitor};
 use super::frame::{Envelope, read_unit};
-use super::gcj02::gcj02_to_wgs84;
 use super::items::{Alarms, Item, Place, Vehicle};
 use super::list::{CountWidth, Element, List, Octets, Words, number};
 use super::names::{INDEX_MAX, NAMES};

@@ -40,7 +40,6 @@ mod describe;
 mod error;
 mod fields;
 mod frame;
-mod gcj02;
 mod items;
 mod kinds;
 mod layout;
@@ -63,7 +62,6 @@ pub use frame::{
     Checksum, Cut, CutRefusal, Envelope, FRAME_BYTES_MAX, HEADER_BYTES, Header, UNIT_BYTES_MAX, cut, encode,
     encode_with, read_unit, xor,
 };
-pub use gcj02::{gcj02_to_wgs84, wgs84_to_gcj02};
 pub use items::{
     AlarmLevel, Alarms, DriveMotor, Engine, Extremes, FaultCode, FuelCell, Hydrogen, Item, PackTemperatures,
     PackVoltages, Place, Stack, Supercapacitor, SupercapacitorExtremes, Vehicle,

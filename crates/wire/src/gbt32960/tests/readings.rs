@@ -1,9 +1,9 @@
 //! What becomes of a frame in the catalogue's words.
 
-use model::{Datatype, Quality, UtcMicros};
+use model::{Datatype, Quality, UtcMicros, gcj02_to_wgs84, wgs84_to_gcj02};
 
 use super::super::names::NAMES;
-use super::super::{CoordinateSystem, Keys, describe, gcj02_to_wgs84, wgs84_to_gcj02};
+use super::super::{CoordinateSystem, Keys, describe};
 use super::{
     ITEMS_2016, ITEMS_2025, Numbers, Remembering, decode_at, frame_by_hand, one_of_each, time, unhex, unit_of,
 };
