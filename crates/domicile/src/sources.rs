@@ -149,6 +149,13 @@ impl lake::RecordSource for Records {
             }
         }
     }
+
+    fn version(&self) -> u64 {
+        // An erasure takes records out when it begins, at the latest when it is done.
+        let erased = self.registry.erased();
+        let steps = erased.iter().map(|erased| if erased.is_open { 1 } else { 2 }).sum::<u64>();
+        self.registry.records_version() << 32 | (steps & 0xffff_ffff)
+    }
 }
 
 fn table_of(table: registry::RecordTable) -> lake::RecordTable {

@@ -131,6 +131,11 @@ pub trait RecordSource: Send + Sync {
     /// Hands each row of a table to `each`, in any order. `each` never waits, so a lock may be held meanwhile.
     fn rows(&self, table: &str, each: &mut dyn FnMut(Vec<RecordValue>)) -> Result<(), SourceError>;
 
+    /// The state of the rows: it is another one after they have changed. Never waits.
+    fn version(&self) -> u64 {
+        0
+    }
+
     /// About how many rows a table has, where that is known without reading them. It decides which side of a
     /// join is held in memory, and nothing else.
     fn count(&self, _table: &str) -> Option<u64> {

@@ -16,6 +16,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 
+use super::owners::OwnersOfDay;
 use super::rules::{Charge, Silence, State, Trip, charges, silence, states, trips};
 use super::timeline::{Sample, moments};
 use super::{DerivedFile, DerivedTable, INPUTS, MARGIN_TIME};
@@ -28,6 +29,9 @@ const SAMPLES_MAX: u64 = 4 << 20;
 
 /// Rows that come more than this after their time, in seconds, are late: sent again, or kept back by a network.
 const LATE_S: i64 = 60;
+
+/// Fewer owners are not counted: beside the few vehicles of such a day the count would say which of them belong to the same.
+const OWNERS_MIN: i64 = 5;
 
 /// Names of lost signals that are listed.
 const LOST_NAMES_MAX: usize = 20;
@@ -56,6 +60,7 @@ struct Rows {
 pub(super) async fn day(
     queries: &Arc<Queries>,
     threads: &Threads,
+    owners: &OwnersOfDay,
     day: i64,
 ) -> Result<Vec<(DerivedTable, Vec<u8>)>, Error> {
     let ask = Ask { queries, threads };
@@ -74,7 +79,7 @@ pub(super) async fn day(
         rows.states(),
         rows.battery(),
         rows.gaps(from, &said, &before),
-        rows.daily(from, &said),
+        rows.daily(from, &said, owners),
     ];
     let encoded = DerivedTable::ALL.into_iter().zip(batches).map(|(table, columns)| {
         let encode = || -> Result<Vec<u8>, parquet::errors::ParquetError> {
@@ -360,9 +365,10 @@ impl Rows {
         ]
     }
 
-    fn daily(&self, from: i64, said: &BTreeMap<String, Said>) -> Vec<ArrayRef> {
+    fn daily(&self, from: i64, said: &BTreeMap<String, Said>, owners: &OwnersOfDay) -> Vec<ArrayRef> {
         #[derive(Default)]
         struct Sum {
+            owners: BTreeSet<u32>,
             vehicles: i64,
             rows: i64,
             trips: i64,
@@ -372,8 +378,9 @@ impl Rows {
             charged: f64,
         }
         let mut sums: BTreeMap<&str, Sum> = BTreeMap::new();
-        for said in said.values() {
+        for (vehicle, said) in said {
             let sum = sums.entry(&said.source).or_default();
+            sum.owners.extend(owners.get(vehicle).into_iter().flatten());
             sum.vehicles += 1;
             sum.rows += said.rows;
         }
@@ -400,8 +407,14 @@ impl Rows {
             numbers(&rows, |(_, sum)| Some(sum.energy)),
             counts(&rows, |(_, sum)| sum.charges),
             numbers(&rows, |(_, sum)| Some(sum.charged)),
+            Arc::new(rows.iter().map(|(_, sum)| shown(sum.owners.len())).collect::<Int64Array>()),
         ]
     }
+}
+
+/// A count of owners as anybody may see it.
+fn shown(owners: usize) -> Option<i64> {
+    i64::try_from(owners).ok().filter(|count| *count == 0 || *count >= OWNERS_MIN)
 }
 
 fn texts<T>(rows: &[T], of: impl Fn(&T) -> Option<&str>) -> ArrayRef {

@@ -117,6 +117,7 @@ impl DerivedTable {
                 number("energy"),
                 count("charges"),
                 number("charged"),
+                Field::new("owners", DataType::Int64, true),
             ],
         }
     }
