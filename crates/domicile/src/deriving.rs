@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use lake::{DerivedStatus, Deriver};
 use model::{Clock, VehicleId};
-use parking_lot::{Condvar, Mutex};
+use parking_lot::Mutex;
+
+use crate::bell::Bell;
 
 /// How often it is looked whether signals have changed: derived tables are as fresh as this and what a day takes.
 const LOOK_TIME: Duration = Duration::from_secs(20);
@@ -26,17 +28,10 @@ pub(crate) struct Derivers {
 struct Desk {
     deriver: Mutex<Deriver>,
     clock: Arc<dyn Clock>,
-    state: Mutex<State>,
-    called: Condvar,
+    bell: Bell,
     days: AtomicU64,
     failures: AtomicU64,
     is_failing: AtomicBool,
-}
-
-#[derive(Default)]
-struct State {
-    is_called: bool,
-    is_ending: bool,
 }
 
 impl Derivers {
@@ -48,8 +43,7 @@ impl Derivers {
         let desk = Arc::new(Desk {
             deriver: Mutex::new(deriver),
             clock,
-            state: Mutex::default(),
-            called: Condvar::new(),
+            bell: Bell::default(),
             days: AtomicU64::new(0),
             failures: AtomicU64::new(0),
             is_failing: AtomicBool::new(false),
@@ -66,7 +60,7 @@ impl Derivers {
     /// What the lake says.
     pub(crate) fn rebuild(&self) -> Result<(), lake::Error> {
         self.desk.deriver.lock().discard()?;
-        self.call();
+        self.desk.bell.call();
         Ok(())
     }
 
@@ -76,7 +70,7 @@ impl Derivers {
     /// What the lake says.
     pub(crate) fn forget(&self, vehicle: VehicleId) -> Result<(), lake::Error> {
         self.desk.deriver.lock().forget(vehicle)?;
-        self.call();
+        self.desk.bell.call();
         Ok(())
     }
 
@@ -93,22 +87,16 @@ impl Derivers {
 
     /// Ends the thread after its day. Blocks.
     pub(crate) fn finish(&self) {
-        self.desk.state.lock().is_ending = true;
-        self.desk.called.notify_all();
+        self.desk.bell.end();
         if self.thread.lock().take().is_some_and(|thread| thread.join().is_err()) {
             tracing::error!("deriving ended by a defect of the program; the next start goes on with it");
         }
-    }
-
-    fn call(&self) {
-        self.desk.state.lock().is_called = true;
-        self.desk.called.notify_all();
     }
 }
 
 impl Desk {
     fn run(&self) {
-        while self.rest(LOOK_TIME) {
+        while self.bell.rest(LOOK_TIME) {
             loop {
                 let began = self.clock.monotonic();
                 // One day at a time: who asks for something else comes in between.
@@ -126,26 +114,10 @@ impl Desk {
                     }
                 }
                 let took = self.clock.monotonic().saturating_sub(began);
-                if !self.pause((took * REST_FACTOR).min(REST_TIME_MAX)) {
+                if !self.bell.pause((took * REST_FACTOR).min(REST_TIME_MAX)) {
                     return;
                 }
             }
         }
-    }
-
-    /// Waits for the time, or until it is called; `false` where the center ends.
-    fn rest(&self, time: Duration) -> bool {
-        let mut state = self.state.lock();
-        let is_idle = |state: &mut State| !state.is_called && !state.is_ending;
-        let _either_way = self.called.wait_while_for(&mut state, is_idle, time);
-        state.is_called = false;
-        !state.is_ending
-    }
-
-    /// Waits for the time; `false` where the center ends.
-    fn pause(&self, time: Duration) -> bool {
-        let mut state = self.state.lock();
-        let _either_way = self.called.wait_while_for(&mut state, |state| !state.is_ending, time);
-        !state.is_ending
     }
 }

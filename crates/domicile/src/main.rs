@@ -5,6 +5,7 @@
 
 mod api;
 mod assemble;
+mod bell;
 mod bookkeeping;
 mod center;
 mod cli;
