@@ -24,6 +24,7 @@ mod pipeline;
 mod pki;
 #[cfg(feature = "lake")]
 mod postgres;
+mod raw;
 mod settings;
 #[cfg(feature = "lake")]
 mod sources;
