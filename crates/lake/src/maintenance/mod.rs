@@ -100,7 +100,7 @@ pub struct Maintenance {
     /// Tables from which rows have left since their log was cleaned.
     pub(crate) has_expired: [bool; 3],
     pub(crate) sizes: Sizes,
-    /// Sorted files by name that can't be cut by vehicle: they turned out not to be sorted, or a vehicle has too many rows.
+    /// Sorted files by name that can't be cut by vehicle: they turned out not to be sorted.
     pub(crate) unsliced: [HashSet<String>; 3],
 }
 

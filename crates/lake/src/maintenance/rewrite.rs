@@ -82,8 +82,8 @@ impl Context<'_> {
     }
 
     /// How sorted files are to be cut by vehicle: for each of what comes of it the rows of each file. The cuts lie between vehicles, so that about as
-    /// many files come as went in, with about as many rows each. `Err` has the files that can't be cut: their vehicles do not lie side by
-    /// side, or a vehicle has more rows than may be sorted at a time.
+    /// many files come as went in, with about as many rows each. A vehicle that has more rows than may be sorted at a time gets files of its
+    /// own. `Err` has the files that can't be cut: their vehicles do not lie side by side.
     pub(super) async fn slices(
         &self,
         files: &[Arc<DataFile>],
@@ -102,9 +102,6 @@ impl Context<'_> {
         let mut rows: BTreeMap<&str, u64> = BTreeMap::new();
         for (vehicle, count) in runs.iter().flatten() {
             *rows.entry(vehicle).or_default() += *count as u64;
-        }
-        if rows.values().any(|count| *count > sizes.rows_max) {
-            unsorted = files.iter().map(|file| file.add.path.clone()).collect();
         }
         if !unsorted.is_empty() {
             return Ok(Err(unsorted));
@@ -134,7 +131,7 @@ impl Context<'_> {
                 }
                 begin..*row
             });
-            slices.push(slice.collect());
+            slices.extend(parts(slice.collect(), sizes.rows_max));
         }
         Ok(Ok(slices))
     }
@@ -263,6 +260,28 @@ impl Context<'_> {
     fn damaged(&self, file: &DataFile, why: String) -> Error {
         Error::DamagedFile { table: self.table.name(), file: file.add.path.clone(), why }
     }
+}
+
+/// A slice in parts that can be sorted at a time: one, unless it is of a vehicle that has more rows.
+fn parts(slice: Slice, rows_max: u64) -> Vec<Slice> {
+    let rows_max = usize::try_from(rows_max).unwrap_or(usize::MAX).max(1);
+    let none: Slice = slice.iter().map(|rows| rows.start..rows.start).collect();
+    let (mut parts, mut room) = (vec![none.clone()], rows_max);
+    for (file, mut rows) in slice.into_iter().enumerate() {
+        while !rows.is_empty() {
+            if room == 0 {
+                parts.push(none.clone());
+                room = rows_max;
+            }
+            let end = rows.start + rows.len().min(room);
+            room -= end - rows.start;
+            if let Some(part) = parts.last_mut() {
+                part[file] = rows.start..end;
+            }
+            rows.start = end;
+        }
+    }
+    parts
 }
 
 /// Rows in their order, and what became of the others.
