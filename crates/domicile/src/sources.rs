@@ -86,6 +86,18 @@ impl lake::VehicleSource for Vehicles {
             rows.extend(some.into_iter().map(row_of));
         }
     }
+
+    fn private(&self) -> Result<Vec<lake::PrivateTime>, lake::SourceError> {
+        let all = self.registry.private_times().map_err(|error| lake::SourceError(error.to_string()))?;
+        let of = |(vehicle, times): &(model::VehicleId, registry::PrivateTimes)| {
+            let vehicle = *vehicle;
+            times
+                .iter()
+                .map(move |(from, until)| lake::PrivateTime { vehicle, from, until })
+                .collect::<Vec<_>>()
+        };
+        Ok(all.iter().flat_map(of).collect())
+    }
 }
 
 fn row_of(vehicle: registry::Vehicle) -> lake::VehicleRow {

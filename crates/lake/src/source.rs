@@ -157,8 +157,24 @@ impl RecordSource for NoRecords {
     }
 }
 
+/// A time in which a vehicle is used privately.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PrivateTime {
+    /// The pseudonym.
+    pub vehicle: VehicleId,
+    /// Its first instant.
+    pub from: UtcMicros,
+    /// The first instant after it; `None` where it goes on.
+    pub until: Option<UtcMicros>,
+}
+
 /// Where the table `vehicles` comes from: the registry.
 pub trait VehicleSource: Send + Sync {
     /// All vehicles, in any order.
     fn vehicles(&self) -> Result<Vec<VehicleRow>, SourceError>;
+
+    /// All times of private use, in any order.
+    fn private(&self) -> Result<Vec<PrivateTime>, SourceError> {
+        Ok(Vec::new())
+    }
 }

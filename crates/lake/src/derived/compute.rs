@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, AsArray, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+    ArrayRef, AsArray, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray,
+    TimestampMicrosecondArray,
 };
 use arrow::datatypes::{Float64Type, Int64Type, TimestampMicrosecondType};
 use bytes::Bytes;
@@ -17,6 +18,7 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 
 use super::owners::OwnersOfDay;
+use super::private::Private;
 use super::rules::{Charge, Silence, State, Trip, charges, silence, states, trips};
 use super::timeline::{Sample, moments};
 use super::{DerivedFile, DerivedTable, INPUTS, MARGIN_TIME};
@@ -47,6 +49,12 @@ struct Said {
     signals: BTreeSet<String>,
 }
 
+/// What the registry says of a day's vehicles.
+pub(super) struct Known<'a> {
+    pub(super) owners: &'a OwnersOfDay,
+    pub(super) private: &'a Private,
+}
+
 /// All rows of a day.
 #[derive(Default)]
 struct Rows {
@@ -60,7 +68,7 @@ struct Rows {
 pub(super) async fn day(
     queries: &Arc<Queries>,
     threads: &Threads,
-    owners: &OwnersOfDay,
+    known: &Known<'_>,
     day: i64,
 ) -> Result<Vec<(DerivedTable, Vec<u8>)>, Error> {
     let ask = Ask { queries, threads };
@@ -74,12 +82,12 @@ pub(super) async fn day(
         }
     }
     let batches = [
-        rows.trips(),
+        rows.trips(known.private),
         rows.charges(),
         rows.states(),
         rows.battery(),
         rows.gaps(from, &said, &before),
-        rows.daily(from, &said, owners),
+        rows.daily(from, &said, known.owners),
     ];
     let encoded = DerivedTable::ALL.into_iter().zip(batches).map(|(table, columns)| {
         let encode = || -> Result<Vec<u8>, parquet::errors::ParquetError> {
@@ -254,7 +262,7 @@ impl Rows {
         self.gaps.push((named(), silence(&moments, from, until)));
     }
 
-    fn trips(&self) -> Vec<ArrayRef> {
+    fn trips(&self, private: &Private) -> Vec<ArrayRef> {
         let rows = &self.trips;
         vec![
             texts(rows, |(vehicle, _)| Some(vehicle)),
@@ -265,6 +273,7 @@ impl Rows {
             numbers(rows, |(_, trip)| trip.soc_start),
             numbers(rows, |(_, trip)| trip.soc_end),
             numbers(rows, |(_, trip)| Some(trip.speed_max)),
+            flags(rows, |(vehicle, trip)| private.overlaps(vehicle, trip.started_at, trip.ended_at)),
         ]
     }
 
@@ -427,6 +436,10 @@ fn times<T>(rows: &[T], of: impl Fn(&T) -> i64) -> ArrayRef {
 
 fn numbers<T>(rows: &[T], of: impl Fn(&T) -> Option<f64>) -> ArrayRef {
     Arc::new(rows.iter().map(of).collect::<Float64Array>())
+}
+
+fn flags<T>(rows: &[T], of: impl Fn(&T) -> bool) -> ArrayRef {
+    Arc::new(rows.iter().map(|row| Some(of(row))).collect::<BooleanArray>())
 }
 
 fn counts<T>(rows: &[T], of: impl Fn(&T) -> i64) -> ArrayRef {

@@ -194,6 +194,31 @@ fn daily_counts_owners_and_is_worked_out_anew_when_they_change() {
 }
 
 #[test]
+fn a_trip_in_a_time_of_private_use_says_so() {
+    let mut center = Center::new();
+    take(&mut center, 0, 1, (0..660).flat_map(|step| [(0, step), (1, step)]));
+    let mut private = |times: &[(u64, i64, Option<i64>)]| {
+        let at = |minute: i64| START.plus_micros(minute * MINUTE);
+        let time = |(number, from, until): &(u64, i64, Option<i64>)| lake::PrivateTime {
+            vehicle: vehicle(*number),
+            from: at(*from),
+            until: until.map(at),
+        };
+        *center.vehicles.0.lock() = times.iter().map(time).collect();
+        let days = center.deriver.run(&mut || true).expect("a run");
+        let sql = "select coalesce(sum(case when private then 1 else 0 end), 0), count(*) from trips";
+        (days > 0, center.numbers(sql))
+    };
+    assert_eq!(private(&[]), (true, vec![0, 2]));
+    // The trip lasts from minute 5 to minute 35.
+    assert_eq!(private(&[(1, 34, Some(50))]), (true, vec![1, 2]));
+    assert_eq!(private(&[(1, 34, Some(50))]), (false, vec![1, 2]));
+    assert_eq!(private(&[(1, 36, Some(50))]), (true, vec![0, 2]), "it is taken back");
+    assert_eq!(private(&[(0, -100, None), (1, -100, Some(6))]), (true, vec![2, 2]));
+    assert_eq!(private(&[(0, -100, Some(5))]), (true, vec![0, 2]), "it ended as the trip began");
+}
+
+#[test]
 fn days_whose_term_is_over_leave_the_derived_tables() {
     let mut center = Center::new();
     take(&mut center, 0, 1, (0..660).map(|step| (0, step)));
