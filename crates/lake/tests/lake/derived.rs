@@ -125,12 +125,15 @@ fn an_erased_vehicle_leaves_the_derived_tables_at_once_and_then_their_files() {
     assert_eq!(center.numbers("select cast(max(vehicles) as bigint) from daily"), [1]);
 }
 
-/// Owners as a test sets them: vehicle, owner, first and last hour after the start.
+/// A vehicle, its owner, and the first and last hour of the ownership after the start.
+type Owned = (u64, String, i64, i64);
+
+/// Owners as a test sets them, and how often it did.
 #[derive(Default)]
-struct TestOwners(Mutex<(u64, Vec<(u64, String, i64, i64)>)>);
+struct TestOwners(Mutex<(u64, Vec<Owned>)>);
 
 impl TestOwners {
-    fn set(&self, owners: impl IntoIterator<Item = (u64, String, i64, i64)>) {
+    fn set(&self, owners: impl IntoIterator<Item = Owned>) {
         let mut all = self.0.lock();
         *all = (all.0 + 1, owners.into_iter().collect());
     }
