@@ -25,7 +25,7 @@ use crate::egress::declared::DeclarationError;
 use crate::egress::gauges::egress_gauges;
 use crate::erasure::{self, Eraser};
 #[cfg(feature = "lake")]
-use crate::housekeeping::{Housekeeper, RawFrames};
+use crate::housekeeping::Housekeeper;
 use crate::ingress::connections::{Connections, Nudge};
 use crate::ingress::diary::Diary;
 use crate::ingress::gate::{self, Gate, claimed_vin, refused_certificate};
@@ -39,6 +39,7 @@ use crate::observe::Metrics;
 use crate::pipeline::{Inbox, Parts as PipelineParts, Pipeline};
 #[cfg(feature = "lake")]
 use crate::postgres::Postgres;
+use crate::raw::{RawFrames, RawKeeper};
 use crate::settings::{self, Settings};
 #[cfg(feature = "lake")]
 use crate::sources::{Erasures, Frames, Records, Vehicles};
@@ -84,6 +85,8 @@ pub(crate) enum AssembleError {
 pub(crate) struct Flow {
     pub(crate) journal: Journal,
     pub(crate) eraser: Arc<Eraser>,
+    /// In a pure gateway.
+    raw: Option<RawKeeper>,
     #[cfg(feature = "lake")]
     lake: Option<(Tables, Pipeline)>,
 }
@@ -100,6 +103,7 @@ impl Flow {
             return Self::open_with_lake(rooms, world).await;
         }
         let journal = open_journal(rooms, &center).await?;
+        let raw = RawKeeper::start(raw_frames(rooms, world), interval(&center.settings));
         let eraser = Eraser::start(erasure::Parts {
             #[cfg(feature = "lake")]
             tables: None,
@@ -107,6 +111,7 @@ impl Flow {
         });
         Ok(Self {
             eraser: Arc::new(eraser.map_err(AssembleError::Thread)?),
+            raw: Some(raw.map_err(AssembleError::Thread)?),
             journal,
             #[cfg(feature = "lake")]
             lake: None,
@@ -152,17 +157,9 @@ impl Flow {
             metrics: rooms.metrics.clone(),
         })
         .map_err(AssembleError::Thread)?;
-        let interval = match settings.lake.maintain_interval_s {
-            0 => None,
-            seconds => Some(Duration::from_secs(seconds)),
-        };
-        let book = rooms.books.book().clone();
-        let raw = RawFrames {
-            store: rooms.store.clone(),
-            packs: rooms.packs.clone(),
-            progress: pipeline.progress.clone(),
-        };
-        let housekeeper = Housekeeper::start(maintenance, raw, book, world.clock.clone(), interval)
+        let (raw, progress) = (raw_frames(rooms, world), pipeline.progress.clone());
+        let interval = interval(settings);
+        let housekeeper = Housekeeper::start(maintenance, raw, progress, world.clock.clone(), interval)
             .map_err(AssembleError::Thread)?;
         let derivers = Derivers::start(deriver, world.clock.clone()).map_err(AssembleError::Thread)?;
         let tables = Tables { lake, housekeeper: Arc::new(housekeeper), derivers: Arc::new(derivers) };
@@ -171,7 +168,7 @@ impl Flow {
             ..eraser_parts(rooms, &journal, world)
         });
         let eraser = Arc::new(eraser.map_err(AssembleError::Thread)?);
-        Ok(Self { journal, eraser, lake: Some((tables, pipeline)) })
+        Ok(Self { journal, eraser, raw: None, lake: Some((tables, pipeline)) })
     }
 
     /// Who answers SQL; `None` in a pure gateway.
@@ -207,6 +204,9 @@ impl Flow {
         // What is open goes on at the next start.
         self.eraser.end();
         let is_sealed = self.journal.close(true, SEAL_TIME);
+        if let Some(raw) = &self.raw {
+            raw.finish();
+        }
         #[cfg(feature = "lake")]
         if let Some((tables, pipeline)) = self.lake {
             // First, for the pipeline enters what it waits for.
@@ -219,6 +219,16 @@ impl Flow {
         self.eraser.finish();
         is_sealed
     }
+}
+
+/// How often housekeeping runs by itself; `None` for never.
+fn interval(settings: &Settings) -> Option<Duration> {
+    Some(settings.lake.maintain_interval_s).filter(|seconds| *seconds > 0).map(Duration::from_secs)
+}
+
+fn raw_frames(rooms: &Rooms, world: &World) -> RawFrames {
+    let book = rooms.books.book().clone();
+    RawFrames::new(rooms.store.clone(), rooms.packs.clone(), book, world.clock.clone())
 }
 
 fn eraser_parts(rooms: &Rooms, journal: &Journal, world: &World) -> erasure::Parts {

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use lake::{DerivedStatus, Deriver};
 use model::{Clock, VehicleId};
-use parking_lot::{Condvar, Mutex};
+use parking_lot::Mutex;
+
+use crate::bell::Bell;
 
 /// How often it is looked whether signals have changed: derived tables are as fresh as this and what a day takes.
 const LOOK_TIME: Duration = Duration::from_secs(20);
@@ -16,6 +18,8 @@ const LOOK_TIME: Duration = Duration::from_secs(20);
 /// queries go first. Where a person has asked for it to be made anew it does not rest.
 const REST_FACTOR: u32 = 4;
 const REST_TIME_MAX: Duration = Duration::from_secs(120);
+/// How soon it notices in its rest that a person waits.
+const HURRY_LOOK_TIME: Duration = Duration::from_secs(1);
 
 /// The thread, and what is asked of it meanwhile.
 pub(crate) struct Derivers {
@@ -26,19 +30,12 @@ pub(crate) struct Derivers {
 struct Desk {
     deriver: Mutex<Deriver>,
     clock: Arc<dyn Clock>,
-    state: Mutex<State>,
-    called: Condvar,
+    bell: Bell,
     days: AtomicU64,
     failures: AtomicU64,
     is_failing: AtomicBool,
-}
-
-#[derive(Default)]
-struct State {
-    is_called: bool,
     /// Somebody waits: it goes on without rest until nothing is left to do.
-    is_hurried: bool,
-    is_ending: bool,
+    is_hurried: AtomicBool,
 }
 
 impl Derivers {
@@ -50,11 +47,11 @@ impl Derivers {
         let desk = Arc::new(Desk {
             deriver: Mutex::new(deriver),
             clock,
-            state: Mutex::default(),
-            called: Condvar::new(),
+            bell: Bell::default(),
             days: AtomicU64::new(0),
             failures: AtomicU64::new(0),
             is_failing: AtomicBool::new(false),
+            is_hurried: AtomicBool::new(false),
         });
         let working = Arc::clone(&desk);
         let thread =
@@ -68,8 +65,8 @@ impl Derivers {
     /// What the lake says.
     pub(crate) fn rebuild(&self) -> Result<(), lake::Error> {
         self.desk.deriver.lock().discard()?;
-        self.desk.state.lock().is_hurried = true;
-        self.call();
+        self.desk.is_hurried.store(true, Ordering::Relaxed);
+        self.desk.bell.call();
         Ok(())
     }
 
@@ -79,7 +76,7 @@ impl Derivers {
     /// What the lake says.
     pub(crate) fn forget(&self, vehicle: VehicleId) -> Result<(), lake::Error> {
         self.desk.deriver.lock().forget(vehicle)?;
-        self.call();
+        self.desk.bell.call();
         Ok(())
     }
 
@@ -96,22 +93,16 @@ impl Derivers {
 
     /// Ends the thread after its day. Blocks.
     pub(crate) fn finish(&self) {
-        self.desk.state.lock().is_ending = true;
-        self.desk.called.notify_all();
+        self.desk.bell.end();
         if self.thread.lock().take().is_some_and(|thread| thread.join().is_err()) {
             tracing::error!("deriving ended by a defect of the program; the next start goes on with it");
         }
-    }
-
-    fn call(&self) {
-        self.desk.state.lock().is_called = true;
-        self.desk.called.notify_all();
     }
 }
 
 impl Desk {
     fn run(&self) {
-        while self.rest(LOOK_TIME) {
+        while self.bell.rest(LOOK_TIME) {
             loop {
                 let began = self.clock.monotonic();
                 // One day at a time: who asks for something else comes in between.
@@ -119,7 +110,7 @@ impl Desk {
                 self.is_failing.store(done.is_err(), Ordering::Relaxed);
                 match done {
                     Ok(0) => {
-                        self.state.lock().is_hurried = false;
+                        self.is_hurried.store(false, Ordering::Relaxed);
                         break;
                     }
                     Ok(days) => {
@@ -139,20 +130,16 @@ impl Desk {
         }
     }
 
-    /// Waits for the time, or until it is called; `false` where the center ends.
-    fn rest(&self, time: Duration) -> bool {
-        let mut state = self.state.lock();
-        let is_idle = |state: &mut State| !state.is_called && !state.is_ending;
-        let _either_way = self.called.wait_while_for(&mut state, is_idle, time);
-        state.is_called = false;
-        !state.is_ending
-    }
-
-    /// Waits for the time, unless somebody waits for it; `false` where the center ends.
+    /// Waits for the time, unless somebody waits for the tables; `false` where the program ends.
     fn pause(&self, time: Duration) -> bool {
-        let mut state = self.state.lock();
-        let may_rest = |state: &mut State| !state.is_ending && !state.is_hurried;
-        let _either_way = self.called.wait_while_for(&mut state, may_rest, time);
-        !state.is_ending
+        let mut left = time;
+        while !left.is_zero() && !self.is_hurried.load(Ordering::Relaxed) {
+            let some = left.min(HURRY_LOOK_TIME);
+            if !self.bell.pause(some) {
+                return false;
+            }
+            left -= some;
+        }
+        true
     }
 }

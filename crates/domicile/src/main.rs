@@ -5,6 +5,7 @@
 
 mod api;
 mod assemble;
+mod bell;
 mod bookkeeping;
 mod center;
 mod cli;
@@ -23,6 +24,7 @@ mod pipeline;
 mod pki;
 #[cfg(feature = "lake")]
 mod postgres;
+mod raw;
 mod settings;
 #[cfg(feature = "lake")]
 mod sources;

@@ -86,6 +86,18 @@ impl lake::VehicleSource for Vehicles {
             rows.extend(some.into_iter().map(row_of));
         }
     }
+
+    fn private(&self) -> Result<Vec<lake::PrivateTime>, lake::SourceError> {
+        let all = self.registry.private_times().map_err(|error| lake::SourceError(error.to_string()))?;
+        let of = |(vehicle, times): &(model::VehicleId, registry::PrivateTimes)| {
+            let vehicle = *vehicle;
+            times
+                .iter()
+                .map(move |(from, until)| lake::PrivateTime { vehicle, from, until })
+                .collect::<Vec<_>>()
+        };
+        Ok(all.iter().flat_map(of).collect())
+    }
 }
 
 fn row_of(vehicle: registry::Vehicle) -> lake::VehicleRow {
@@ -148,6 +160,13 @@ impl lake::RecordSource for Records {
                 each(row.values.into_iter().map(value_of).collect());
             }
         }
+    }
+
+    fn version(&self) -> u64 {
+        // An erasure takes records out when it begins, at the latest when it is done.
+        let erased = self.registry.erased();
+        let steps = erased.iter().map(|erased| if erased.is_open { 1 } else { 2 }).sum::<u64>();
+        self.registry.records_version() << 32 | (steps & 0xffff_ffff)
     }
 }
 

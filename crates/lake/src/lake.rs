@@ -9,7 +9,7 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::columns::Names;
 use crate::delta::{DeltaTable, Snapshot};
-use crate::derived::{Deriver, Published};
+use crate::derived::{Deriver, Owners, Private, Published};
 use crate::erased::ErasureSource;
 use crate::maintenance::{NAME_START, Sizes, waiting};
 use crate::query::{Allowed, Answer, Queries, Retention, Sources};
@@ -114,6 +114,7 @@ impl Lake {
     ) -> Result<(Self, LakeWriter, Maintenance, Deriver), Error> {
         let Parts { settings, store, center, gateway, signals, clock, .. } = parts;
         let Parts { frames, vehicles, records, terms, erasures, derived, .. } = parts;
+        let (deriver_records, deriver_vehicles) = (records.clone(), vehicles.clone());
         let published: Published = Arc::new(RwLock::new(Arc::new(Deriver::open(derived.as_ref()).await?)));
         let folder = |table: Table| Path::from_iter([center.as_str(), "lake", table.name()]);
         let folders = Table::ALL.map(folder);
@@ -188,6 +189,10 @@ impl Lake {
             threads: threads.clone(),
             tail: tail.clone(),
             terms: terms.clone(),
+            records: deriver_records,
+            owners: Owners::default(),
+            vehicles: deriver_vehicles,
+            private: Private::default(),
             published,
             retired: Vec::new(),
         };

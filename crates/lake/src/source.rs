@@ -131,6 +131,11 @@ pub trait RecordSource: Send + Sync {
     /// Hands each row of a table to `each`, in any order. `each` never waits, so a lock may be held meanwhile.
     fn rows(&self, table: &str, each: &mut dyn FnMut(Vec<RecordValue>)) -> Result<(), SourceError>;
 
+    /// The state of the rows: it is another one after they have changed. Never waits.
+    fn version(&self) -> u64 {
+        0
+    }
+
     /// About how many rows a table has, where that is known without reading them. It decides which side of a
     /// join is held in memory, and nothing else.
     fn count(&self, _table: &str) -> Option<u64> {
@@ -152,8 +157,24 @@ impl RecordSource for NoRecords {
     }
 }
 
+/// A time in which a vehicle is used privately.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PrivateTime {
+    /// The pseudonym.
+    pub vehicle: VehicleId,
+    /// Its first instant.
+    pub from: UtcMicros,
+    /// The first instant after it; `None` where it goes on.
+    pub until: Option<UtcMicros>,
+}
+
 /// Where the table `vehicles` comes from: the registry.
 pub trait VehicleSource: Send + Sync {
     /// All vehicles, in any order.
     fn vehicles(&self) -> Result<Vec<VehicleRow>, SourceError>;
+
+    /// All times of private use, in any order.
+    fn private(&self) -> Result<Vec<PrivateTime>, SourceError> {
+        Ok(Vec::new())
+    }
 }

@@ -42,4 +42,7 @@ pub use sequencer::{Ledger, Parts, Pending, Receipt, Status};
 pub use tile::{Tile, TileKind};
 pub use tree::{Edge, Growth, TileReader, TreeView};
 #[cfg(feature = "writer")]
-pub use verify::{Finding, Options, ProvedObject, Report, proof_of, verify, verify_proof_file};
+pub use verify::{
+    BatchProof, BatchProofs, Finding, Options, ProvedObject, Report, proof_of, proofs_of_batches, verify,
+    verify_proof_file,
+};

@@ -12,6 +12,7 @@ use store::{DataKey, Keyring};
 
 use crate::Error;
 use crate::erasure::Erasure;
+use crate::private::PrivateTimes;
 use crate::token::{Token, TokenHash};
 use crate::vehicle::{Platform, Revocation, Vehicle};
 
@@ -99,6 +100,9 @@ struct PersonalVehicle {
     iccid: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     public_key: Option<String>,
+    /// When it is used privately: microseconds since 1970; null for an end that is not known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    private_us: Vec<(i64, Option<i64>)>,
 }
 
 /// The personal fields of an erasure: an operator's words may say anything.
@@ -271,6 +275,7 @@ fn store_change(
                 vin: vehicle.vin.to_string(),
                 iccid: vehicle.iccid.map(|iccid| iccid.as_str().to_owned()),
                 public_key: vehicle.public_key.clone(),
+                private_us: vehicle.private.stored(),
             };
             let stored = StoredVehicle {
                 vehicle: vehicle.id.to_string(),
@@ -461,6 +466,7 @@ fn load_vehicle(
         sold_at: stored.sold_at_us.map(UtcMicros),
         added_at: UtcMicros(stored.added_at_us),
         erased_until: stored.erased_until_us.map(UtcMicros),
+        private: PrivateTimes::read(personal.private_us),
         revoked: None,
     };
     Ok(Some(Change::Vehicle(occasion, Box::new(vehicle))))

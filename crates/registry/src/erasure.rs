@@ -143,6 +143,7 @@ impl Registry {
             None => {
                 vehicle.id = VehicleId::draw(&*self.world.entropy);
                 vehicle.key = KeyPeriod(0);
+                vehicle.private.forget(None, now);
                 // One more: an import that failed may have made it.
                 (None, (0..=next.0).map(KeyPeriod).collect())
             }
@@ -155,6 +156,7 @@ impl Registry {
                 if key == known.key {
                     vehicle.key = next;
                 }
+                vehicle.private.forget(Some(period.from), to.unwrap_or(now));
                 (Some((period.from, to.unwrap_or(now))), vec![key])
             }
         };

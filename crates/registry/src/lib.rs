@@ -14,6 +14,7 @@ mod erasure;
 mod error;
 mod import;
 mod password;
+mod private;
 mod projection;
 mod records;
 mod registry;
@@ -27,6 +28,7 @@ pub use error::{Error, LineProblem};
 pub use import::{IMPORT_LINES_MAX, parse_csv};
 pub use password::{PASSWORD_LENGTH_MAX, PLATFORM_NAME_LENGTH_MAX};
 pub use policy::{Iccid, RecordKind, RegistryVersion, Role, VehicleFacts, VehicleState};
+pub use private::PrivateTimes;
 pub use records::{
     Column, Field, FieldKind, FieldValue, OwnerPeriod, RECORD_ROWS_MAX, RECORDS_BYTES_MAX, RecordInput,
     RecordPlace, RecordRow, RecordSchema, RecordTable, RecordsImported, records_of,

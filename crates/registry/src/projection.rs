@@ -10,18 +10,21 @@ use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 use crate::Error;
 use crate::control::Change;
 use crate::erasure::Erasure;
+use crate::private::PrivateTimes;
 use crate::token::{Token, TokenHash};
 use crate::vehicle::{Platform, Revocation, Vehicle};
 
 /// The version of the schema below. A file of another version is deleted and built again.
-const SCHEMA_VERSION: i64 = 3;
+const SCHEMA_VERSION: i64 = 4;
 const SCHEMA: &str = "
 create table state (center text not null, applied integer not null, applied_records integer not null);
 create table vehicles (
     id text primary key, vin text not null unique, key_period integer not null, country text not null,
     maker text not null, model text not null, iccid text, public_key text, sold_at_us integer,
-    added_at_us integer not null, revoked_at_us integer, revoked_why text, erased_until_us integer
+    added_at_us integer not null, revoked_at_us integer, revoked_why text, erased_until_us integer,
+    private text
 ) without rowid;
+create index private_vehicles on vehicles (id) where private is not null;
 create table erasures (
     number integer primary key, vehicle text not null, keys text not null, from_us integer, to_us integer,
     ground text not null, why text not null, asked_at_us integer not null, began_at_us integer not null,
@@ -37,7 +40,7 @@ create table tokens (
 ) without rowid;
 ";
 const VEHICLE_COLUMNS: &str = "id, vin, key_period, country, maker, model, iccid, public_key, sold_at_us, added_at_us, \
-                               revoked_at_us, revoked_why, erased_until_us";
+                               revoked_at_us, revoked_why, erased_until_us, private";
 
 /// The open file.
 pub(crate) struct Projection {
@@ -130,6 +133,17 @@ impl Projection {
             rows.collect::<rusqlite::Result<Vec<_>>>()
         };
         read().map_err(error("listing vehicles"))
+    }
+
+    /// The vehicles that are used privately at times, with these.
+    pub(crate) fn private_times(&self) -> Result<Vec<(VehicleId, PrivateTimes)>, Error> {
+        const SQL: &str = "select id, private from vehicles where private is not null order by id";
+        let read = || {
+            let mut statement = self.connection.prepare_cached(SQL)?;
+            let rows = statement.query_map([], |row| Ok((parsed(row, 0)?, read_private(row, 1)?)))?;
+            rows.collect::<rusqlite::Result<Vec<_>>>()
+        };
+        read().map_err(error("listing times of private use"))
     }
 
     /// Calls `each` for every vehicle.
@@ -283,7 +297,7 @@ pub(crate) fn error(doing: &'static str) -> impl Fn(rusqlite::Error) -> Error {
 fn apply_change(transaction: &Transaction<'_>, at: UtcMicros, change: &Change) -> rusqlite::Result<()> {
     match change {
         Change::Vehicle(_, vehicle) => {
-            const SQL: &str = "insert or replace into vehicles values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, null, null, ?11)";
+            const SQL: &str = "insert or replace into vehicles values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, null, null, ?11, ?12)";
             transaction.prepare_cached(SQL)?.execute(params![
                 vehicle.id.as_str(),
                 vehicle.vin.as_str(),
@@ -296,6 +310,7 @@ fn apply_change(transaction: &Transaction<'_>, at: UtcMicros, change: &Change) -
                 vehicle.sold_at.map(|at| at.0),
                 vehicle.added_at.0,
                 vehicle.erased_until.map(|at| at.0),
+                private_text(&vehicle.private),
             ])?;
         }
         Change::VehicleRevoked { id, revocation, .. } => {
@@ -406,7 +421,18 @@ fn read_vehicle(row: &Row<'_>) -> rusqlite::Result<Vehicle> {
         added_at: UtcMicros(row.get(9)?),
         revoked: revocation(row.get(10)?, row.get(11)?),
         erased_until: row.get::<_, Option<i64>>(12)?.map(UtcMicros),
+        private: read_private(row, 13)?,
     })
+}
+
+/// Times of private use as JSON; `None` for none.
+fn private_text(times: &PrivateTimes) -> Option<String> {
+    (!times.is_empty()).then(|| serde_json::to_string(&times.stored()).expect("numbers are JSON"))
+}
+
+fn read_private(row: &Row<'_>, column: usize) -> rusqlite::Result<PrivateTimes> {
+    let Some(text) = row.get_ref(column)?.as_str_or_null()? else { return Ok(PrivateTimes::default()) };
+    serde_json::from_str(text).map(PrivateTimes::read).map_err(|_| malformed(column))
 }
 
 pub(crate) fn parsed<T: std::str::FromStr>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {

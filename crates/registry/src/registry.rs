@@ -13,6 +13,7 @@ use store::{Created, Keyring, Names, ObjectKind, Objects};
 use crate::control::{Change, Control, Occasion, Vault};
 use crate::erasure::{ErasedRows, Erasure};
 use crate::import::{Problems, parse_csv};
+use crate::private::PrivateTimes;
 use crate::projection::{Newest, Projection};
 use crate::records::RecordsObject;
 use crate::token::Known;
@@ -255,6 +256,37 @@ impl Registry {
         self.record(&mut turn, at, vec![change])
     }
 
+    /// Says that a vehicle is used privately from an instant up to another (`None`: until further notice), or that it is not.
+    /// Durable when it returns.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchVehicle`], [`Error::AlreadyRevoked`], [`Error::Field`], or the store's.
+    pub fn set_private(
+        &self,
+        vin: &Vin,
+        (from, to): (UtcMicros, Option<UtcMicros>),
+        is_private: bool,
+    ) -> Result<(Vehicle, RegistryVersion), Error> {
+        let mut turn = self.begin()?;
+        let mut vehicle = self.show(vin)?.ok_or(Error::NoSuchVehicle)?;
+        // A vehicle that is stated anew is active.
+        if let Some(revocation) = vehicle.revoked {
+            return Err(Error::AlreadyRevoked { at: revocation.at });
+        }
+        vehicle.private.set(from, to, is_private)?;
+        let change = Change::Vehicle(Occasion::Changed, Box::new(vehicle.clone()));
+        let version = self.record(&mut turn, self.world.clock.now(), vec![change])?;
+        Ok((vehicle, version))
+    }
+
+    /// The vehicles that are used privately at times, with these.
+    ///
+    /// # Errors
+    /// [`Error::Projection`].
+    pub fn private_times(&self) -> Result<Vec<(VehicleId, PrivateTimes)>, Error> {
+        self.projection.lock().private_times()
+    }
+
     /// Up to `limit` vehicles in the order of their VINs, those after `after`.
     ///
     /// # Errors
@@ -484,6 +516,7 @@ impl Registry {
             sold_at: new.sold_at,
             added_at: self.world.clock.now(),
             erased_until: None,
+            private: PrivateTimes::default(),
             revoked: None,
         }
     }

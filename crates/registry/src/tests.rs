@@ -404,6 +404,47 @@ fn many_wrong_lines_are_counted() {
 }
 
 #[test]
+fn times_of_private_use_come_back_after_a_rebuild_and_an_erasure_forgets_those_before_it() {
+    let center = Center::new();
+    let registry = center.registry();
+    let id = registry.add(&new(1)).expect("added").vehicle.id;
+    registry.add(&new(2)).expect("added");
+    let set = |from, to: Option<i64>, is_private| {
+        let times = (UtcMicros::from_seconds(from), to.map(UtcMicros::from_seconds));
+        registry.set_private(&vin(1), times, is_private).expect("set").0
+    };
+    set(1, Some(5), true);
+    set(7, None, true);
+    let vehicle = set(2, Some(3), false);
+    assert_eq!(vehicle.private.iter().count(), 3);
+    let backwards = (UtcMicros(5), Some(UtcMicros(4)));
+    assert!(matches!(
+        registry.set_private(&vin(1), backwards, true),
+        Err(Error::Field { field: "until", .. })
+    ));
+    let before = state(&registry);
+    let times = registry.private_times().expect("times");
+    assert_eq!(times, [(id, vehicle.private)]);
+    drop(registry);
+    center.delete_projection();
+    let registry = center.registry();
+    assert_eq!(state(&registry), before);
+    assert_eq!(registry.private_times().expect("times"), times);
+    let asked_at = registry.show(&vin(1)).expect("read").expect("known").added_at;
+    let (why, ground) = ("asked", crate::ErasureGround::Request);
+    let erasure =
+        crate::NewErasure { vin: &vin(1), owner_from: None, ground, why, asked_at, subject: "x".to_owned() };
+    let (erasure, _) = registry.erase(&erasure).expect("erased");
+    registry.revoke(&vin(2), "sold").expect("revoked");
+    let times = (UtcMicros(4), Some(UtcMicros(5)));
+    assert!(matches!(registry.set_private(&vin(2), times, true), Err(Error::AlreadyRevoked { .. })));
+    let times = registry.private_times().expect("times");
+    let (id, times) = times.first().expect("the switch stays on");
+    assert_ne!(*id, erasure.vehicle);
+    assert_eq!(times.iter().collect::<Vec<_>>(), [(erasure.began_at, None)]);
+}
+
+#[test]
 fn a_platform_logs_in_with_its_password_until_it_is_revoked() {
     let center = Center::new();
     let registry = center.registry();

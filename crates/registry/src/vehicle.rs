@@ -4,6 +4,7 @@ use model::{Country, KeyPeriod, UtcMicros, VehicleId, Vin};
 use policy::{Iccid, VehicleFacts, VehicleState};
 
 use crate::Error;
+use crate::private::PrivateTimes;
 
 /// A registered vehicle with everything that is known of it. `Debug` hides VIN and ICCID.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +31,8 @@ pub struct Vehicle {
     pub added_at: UtcMicros,
     /// What it said up to then was erased; `None` where nothing was.
     pub erased_until: Option<UtcMicros>,
+    /// When it is used privately.
+    pub private: PrivateTimes,
     /// Why and when it was revoked; `None` while it is active.
     pub revoked: Option<Revocation>,
 }

@@ -78,6 +78,7 @@ fn guarded_routes() -> [(Action, Router<Arc<Office>>); 16] {
             Action::VehiclesWrite,
             route("/api/vehicles", post(vehicles::add))
                 .route("/api/vehicles/import", post(vehicles::import).layer(vehicles::import_limit()))
+                .route("/api/vehicles/{vehicle}/private", post(vehicles::set_private))
                 .route("/api/vehicles/{vehicle}/certificate", post(vehicles::certificate))
                 .route("/api/vehicles/{vehicle}/revoke", post(vehicles::revoke)),
         ),

@@ -116,12 +116,13 @@ impl ExportFiles {
     }
 }
 
-/// Copies the rows of one vehicle, as an officer sees them, into a folder; gives how many they are.
+/// Copies the rows of one vehicle, as an officer sees them, into a folder; gives how many they are. `look` sees them too.
 pub(super) async fn copy_vehicle(
     client: &mut Client,
     table: &str,
     vehicle: &str,
     out: &Path,
+    look: impl FnMut(&RecordBatch) -> anyhow::Result<()>,
 ) -> anyhow::Result<u64> {
     make_folder(out)?;
     let asked = NewCopy {
@@ -130,10 +131,10 @@ pub(super) async fn copy_vehicle(
         until: None,
         vehicle: Some(vehicle.to_owned()),
     };
-    let mut files = Files::new(out, table);
+    let mut seen = Seen { files: Files::new(out, table), look };
     let (body, _) = client.stream(&format!("/api/tables/{}/copy", part(table)), &asked).await?;
-    receive(body, &mut files).await?;
-    let manifest = files.manifest(table, &asked)?;
+    receive(body, &mut seen).await?;
+    let manifest = seen.files.manifest(table, &asked)?;
     write_last(out, &manifest)?;
     Ok(manifest.rows)
 }
@@ -281,6 +282,23 @@ impl Sink for Files<'_> {
             }
         }
         Ok(())
+    }
+}
+
+/// Files whose rows somebody looks at before they are written.
+struct Seen<'a, F> {
+    files: Files<'a>,
+    look: F,
+}
+
+impl<F: FnMut(&RecordBatch) -> anyhow::Result<()>> Sink for Seen<'_, F> {
+    fn begin(&mut self, schema: SchemaRef) -> anyhow::Result<()> {
+        self.files.begin(schema)
+    }
+
+    fn rows(&mut self, batch: RecordBatch) -> anyhow::Result<()> {
+        (self.look)(&batch)?;
+        self.files.rows(batch)
     }
 }
 

@@ -4,11 +4,14 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ::ledger::VerifierKey;
+use ::ledger::{BatchProof, BatchProofs, VerifierKey, proofs_of_batches};
 use anyhow::{Context, bail};
-use model::Vin;
+use arrow::array::{AsArray, RecordBatch};
+use arrow::datatypes::{TimestampMicrosecondType, UInt64Type};
+use model::{UtcMicros, VehicleId, Vin};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
+use store::BatchName;
 
 use super::client::{Client, converse};
 use super::copies::{copy_vehicle, make_folder, write_file, write_last};
@@ -19,8 +22,11 @@ use crate::center::hex;
 use crate::erasure::{Certificate, verify};
 use crate::world::World;
 
-/// How often an erasure that is waited for is looked at.
+/// How often it is looked whether something that is waited for is so.
 const LOOK_TIME: Duration = Duration::from_millis(250);
+
+/// How long it is waited until the entries of batches are published.
+const PUBLISHED_TIME: Duration = Duration::from_secs(10);
 
 /// Show and erase what is held of a vehicle, and show the certificates
 #[derive(clap::Args)]
@@ -190,41 +196,148 @@ struct ShownManifest {
     /// Tables and their rows; each folder has a manifest of its own with the files' hashes.
     tables: BTreeMap<&'static str, u64>,
     /// The other files and their SHA-256.
-    files: BTreeMap<&'static str, String>,
+    files: BTreeMap<String, String>,
+    proofs: ShownProofs,
 }
 
+/// Proofs that the raw frames were entered in the center's log.
+#[derive(Serialize)]
+struct ShownProofs {
+    /// How anybody checks one, in the folder and without the center.
+    check_with: [&'static str; 2],
+    /// The log's public key. Who does not trust the folder takes it from the center's genesis.
+    key: &'static str,
+    /// The checkpoint to which all of them lead.
+    checkpoint: &'static str,
+    /// A batch each that holds frames of the vehicle, in the log's order.
+    batches: Vec<ShownProof>,
+    /// Batches whose entries no published checkpoint holds yet.
+    not_yet: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct ShownProof {
+    file: String,
+    object: String,
+    index: u64,
+    entry: serde_json::Value,
+}
+
+const CHECK_WITH: [&str; 2] = [
+    "domicile proof verify FILE --vkey log.vkey",
+    "python3 auditor/verify_log.py --proof FILE --vkey log.vkey",
+];
+
 async fn show(vin: &Vin, out: &Path, folder: &Folder, world: &World) -> anyhow::Result<()> {
+    let log = LogSubject::of_center(&folder.path(world), world)?;
     let work = async |client: &mut Client| {
         let request = SubjectRequest { vin: vin.to_string() };
         let subject: SubjectView = client.post("/api/subjects/show", &request).await?;
         make_folder(out)?;
-        let mut manifest = ShownManifest {
-            format: 1,
-            vehicle: subject.vehicle.id.clone(),
-            tables: BTreeMap::new(),
-            files: BTreeMap::new(),
-        };
+        let mut tables = BTreeMap::new();
+        let mut frames = Shown::default();
         for table in TABLES {
-            let rows = copy_vehicle(client, table, &subject.vehicle.id, &out.join(table)).await?;
+            let look = |rows: &RecordBatch| if table == "frames" { frames.note(rows) } else { Ok(()) };
+            let rows = copy_vehicle(client, table, &subject.vehicle.id, &out.join(table), look).await?;
             say!("{rows} rows of {table}");
-            manifest.tables.insert(table, rows);
+            tables.insert(table, rows);
         }
-        let mut write = |name: &'static str, text: String| {
-            manifest.files.insert(name, hex(&Sha256::digest(text.as_bytes())));
-            write_file(&out.join(name), &text)
+        let proved = prove(&log, &frames.batches(&log, subject.vehicle.id.parse()?)?).await?;
+        let mut files = BTreeMap::new();
+        let mut write = |name: &str, text: &str| {
+            files.insert(name.to_owned(), hex(&Sha256::digest(text.as_bytes())));
+            write_file(&out.join(name), text)
         };
-        write("subject.json", serde_json::to_string_pretty(&subject)? + "\n")?;
-        if let Some(checkpoint) = &subject.checkpoint {
-            write("checkpoint", checkpoint.clone())?;
+        write("subject.json", &(serde_json::to_string_pretty(&subject)? + "\n"))?;
+        write("log.vkey", &format!("{}\n", log.log_key))?;
+        write("checkpoint", &proved.checkpoint)?;
+        make_folder(&out.join("proofs"))?;
+        let mut batches = Vec::new();
+        for BatchProof { batch, index, entry, text } in &proved.proofs {
+            let file = format!("proofs/{}-{:020}.tlog-proof", batch.gateway, batch.last.0);
+            write(&file, text)?;
+            let entry = serde_json::from_str(entry)?;
+            batches.push(ShownProof { file, object: batch.path().to_string(), index: *index, entry });
+        }
+        say!("{} batches hold its frames; their proofs: proofs/", batches.len());
+        let not_yet: Vec<String> = proved.missing.iter().map(|batch| batch.path().to_string()).collect();
+        if !not_yet.is_empty() {
+            say!("{} batches are in no published checkpoint yet: show it again later", not_yet.len());
         }
         // Last: a folder without it is not complete.
-        write_last(out, &manifest)?;
+        let proofs = ShownProofs {
+            check_with: CHECK_WITH,
+            key: "log.vkey",
+            checkpoint: "checkpoint",
+            batches,
+            not_yet,
+        };
+        let vehicle = subject.vehicle.id.clone();
+        write_last(out, &ShownManifest { format: 1, vehicle, tables, files, proofs })?;
         say!("{} records, and what the registry holds: subject.json", subject.records.len());
         say!("who has asked for it must have it by {}: {}", subject.deadline, subject.deadline_rule);
         say!("{}", out.display());
         Ok(())
     };
     Client::with_tables(&folder.path(world), world, work).await
+}
+
+/// The frames that are shown, by the hour in which they were received: their sequences.
+#[derive(Default)]
+struct Shown(BTreeMap<i64, Vec<u64>>);
+
+impl Shown {
+    fn note(&mut self, rows: &RecordBatch) -> anyhow::Result<()> {
+        let column = |name: &str| rows.column_by_name(name).with_context(|| format!("no column {name}"));
+        let unknown = || "a column of frames has another type";
+        let received = column("received_at")?;
+        let received = received.as_primitive_opt::<TimestampMicrosecondType>().with_context(unknown)?;
+        let sequences = column("sequence")?.as_primitive_opt::<UInt64Type>().with_context(unknown)?;
+        for row in 0..rows.num_rows() {
+            let hour = received.value(row).div_euclid(UtcMicros::PER_HOUR) * UtcMicros::PER_HOUR;
+            self.0.entry(hour).or_default().push(sequences.value(row));
+        }
+        Ok(())
+    }
+
+    /// The batches that hold them. What was erased is not shown, so a batch that holds nothing else is none of them.
+    fn batches(mut self, log: &LogSubject, vehicle: VehicleId) -> anyhow::Result<Vec<BatchName>> {
+        self.0.values_mut().for_each(|sequences| sequences.sort_unstable());
+        let mut holding = Vec::new();
+        for meta in log.objects.list(&log.names.batches())? {
+            let Some(name) = BatchName::parse(&meta.location) else { continue };
+            let Some(sequences) = self.0.get(&name.hour.0) else { continue };
+            if sequences.first().is_none_or(|first| *first > name.last.0) {
+                continue;
+            }
+            // One that has expired meanwhile has no proof any more.
+            let Some(bytes) = log.objects.read(&meta.location)? else { continue };
+            let batch = store::read(meta.location.as_ref(), bytes)?;
+            let range = batch.header().first.0..=batch.header().last.0;
+            let at = sequences.partition_point(|sequence| sequence < range.start());
+            // Gateways count each for itself: the vehicle must be in it too.
+            if sequences.get(at).is_some_and(|sequence| range.contains(sequence))
+                && batch.keys()?.iter().any(|(of, _)| *of == vehicle)
+            {
+                holding.push(name);
+            }
+        }
+        Ok(holding)
+    }
+}
+
+/// The proofs of batches. What was sealed a moment ago is waited for, until its entry is published.
+async fn prove(log: &LogSubject, batches: &[BatchName]) -> anyhow::Result<BatchProofs> {
+    let LogSubject { objects, names, log_key, .. } = log;
+    let mut looks = PUBLISHED_TIME.as_millis() / LOOK_TIME.as_millis();
+    loop {
+        let proved = proofs_of_batches(objects, names, log_key, batches)?;
+        if proved.missing.is_empty() || looks == 0 {
+            return Ok(proved);
+        }
+        looks -= 1;
+        tokio::time::sleep(LOOK_TIME).await;
+    }
 }
 
 /// Waits as long as it takes; who does not want to wait ends the command, and the center goes on.

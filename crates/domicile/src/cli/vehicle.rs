@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::client::{Client, converse, part};
 use super::{Folder, Format, Usage};
 use crate::api::vehicles::{
-    AddedView, CertificateView, ImportView, Reason, ShowView, VehicleDetails, VehicleView,
+    AddedView, CertificateView, ImportView, PrivateTime, Reason, ShowView, VehicleDetails, VehicleView,
 };
 use crate::pki::{PkiError, write_new};
 use crate::world::World;
@@ -32,6 +32,8 @@ enum Verb {
     Show(Show),
     /// Issue a client certificate from the center's own authority
     Cert(Cert),
+    /// Say that a vehicle is used privately for a time: its trips of then have no place
+    Private(Private),
     /// Withdraw a vehicle: its connection ends, and nothing of it is stored any more
     Revoke(Revoke),
 }
@@ -101,6 +103,23 @@ struct Cert {
 }
 
 #[derive(clap::Args)]
+struct Private {
+    /// The VIN, or the vehicle's id in the tables
+    vehicle: String,
+    /// The first instant, such as 2026-01-31 or 2026-01-31T18:00:00Z (UTC)
+    #[arg(long)]
+    from: String,
+    /// The first instant after it [default: until further notice]
+    #[arg(long)]
+    until: Option<String>,
+    /// Take it back: the time is not private
+    #[arg(long)]
+    not: bool,
+    #[command(flatten)]
+    folder: Folder,
+}
+
+#[derive(clap::Args)]
 struct Revoke {
     /// The VIN, or the vehicle's id in the tables
     vehicle: String,
@@ -120,6 +139,7 @@ impl Vehicles {
                 Verb::List(list) => list.run(world).await,
                 Verb::Show(show) => show.run(world).await,
                 Verb::Cert(cert) => cert.run(world).await,
+                Verb::Private(private) => private.run(world).await,
                 Verb::Revoke(revoke) => revoke.run(world).await,
             }
         })
@@ -248,6 +268,9 @@ fn print_registered(vehicle: &VehicleView) {
     say!("ICCID       {}", vehicle.iccid.as_deref().unwrap_or("not known"));
     say!("public key  {}", if vehicle.has_public_key { "registered" } else { "none" });
     say!("registered  {}", vehicle.added_at);
+    for (from, until) in &vehicle.private {
+        say!("private     from {from} until {}", until.as_deref().unwrap_or("further notice"));
+    }
     match &vehicle.revoked {
         Some(revoked) => say!("state       revoked at {}: {}", revoked.at, revoked.why),
         None => say!("state       {}", vehicle.state),
@@ -284,6 +307,17 @@ fn write_same(path: &Path, text: &str) -> anyhow::Result<()> {
     match std::fs::read_to_string(path) {
         Ok(there) if there == text => Ok(()),
         _ => Ok(write_new(path, text.as_bytes(), 0o644)?),
+    }
+}
+
+impl Private {
+    async fn run(self, world: &World) -> anyhow::Result<()> {
+        let mut client = Client::open(&self.folder.path(world), world).await?;
+        let address = format!("/api/vehicles/{}/private", part(&self.vehicle));
+        let time = PrivateTime { from: self.from, until: self.until, private: !self.not };
+        client.command(&address, &time).await?;
+        say!("noted; the table trips follows within a minute or so");
+        Ok(())
     }
 }
 

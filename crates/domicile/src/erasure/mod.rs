@@ -14,10 +14,11 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use model::{Clock, Sequence, UtcMicros};
-use parking_lot::{Condvar, Mutex};
+use parking_lot::Mutex;
 use registry::{Erasure, Registry};
 use store::Journal;
 
+use crate::bell::Bell;
 use crate::bookkeeping::Bookkeeper;
 use crate::center::{Center, CenterError, Packs};
 #[cfg(feature = "lake")]
@@ -98,16 +99,9 @@ pub(crate) struct Eraser {
 
 struct Desk {
     parts: Parts,
-    state: Mutex<State>,
-    called: Condvar,
+    bell: Bell,
+    failing: Mutex<Option<String>>,
     failures: AtomicU64,
-}
-
-#[derive(Default)]
-struct State {
-    is_called: bool,
-    is_ending: bool,
-    failing: Option<String>,
 }
 
 impl Eraser {
@@ -116,8 +110,9 @@ impl Eraser {
     /// # Errors
     /// When the system gives no thread.
     pub(crate) fn start(parts: Parts) -> std::io::Result<Self> {
-        let state = Mutex::new(State { is_called: true, ..State::default() });
-        let desk = Arc::new(Desk { parts, state, called: Condvar::new(), failures: AtomicU64::new(0) });
+        let (bell, failing) = (Bell::default(), Mutex::default());
+        bell.call();
+        let desk = Arc::new(Desk { parts, bell, failing, failures: AtomicU64::new(0) });
         let working = Arc::clone(&desk);
         let thread = std::thread::Builder::new().name("eraser".to_owned()).spawn(move || working.run())?;
         Ok(Self { desk, thread: Mutex::new(Some(thread)) })
@@ -125,13 +120,12 @@ impl Eraser {
 
     /// Tells that there is something to erase.
     pub(crate) fn call(&self) {
-        self.desk.state.lock().is_called = true;
-        self.desk.called.notify_all();
+        self.desk.bell.call();
     }
 
     /// Why the last try failed; `None` where it did not.
     pub(crate) fn failing(&self) -> Option<String> {
-        self.desk.state.lock().failing.clone()
+        self.desk.failing.lock().clone()
     }
 
     /// Tries that failed since the start.
@@ -152,8 +146,7 @@ impl Eraser {
 
     /// Lets the thread end after its step; what is open the next start goes on with.
     pub(crate) fn end(&self) {
-        self.desk.state.lock().is_ending = true;
-        self.desk.called.notify_all();
+        self.desk.bell.end();
     }
 
     /// Ends the thread. Blocks.
@@ -168,32 +161,23 @@ impl Eraser {
 impl Desk {
     fn run(&self) {
         let mut pause = RETRY_MIN;
-        while self.wait_for_call() {
+        while self.bell.wait() {
             match self.work() {
                 Ok(()) => {
                     pause = RETRY_MIN;
-                    self.state.lock().failing = None;
+                    *self.failing.lock() = None;
                 }
                 Err(ErasureError::Ending) => return,
                 Err(error) => {
                     self.failures.fetch_add(1, Ordering::Relaxed);
                     tracing::error!(%error, "an erasure can't go on; trying again");
-                    let mut state = self.state.lock();
-                    state.failing = Some(error.to_string());
-                    state.is_called = true;
-                    let _either_way = self.called.wait_while_for(&mut state, |state| !state.is_ending, pause);
+                    *self.failing.lock() = Some(error.to_string());
+                    self.bell.call();
+                    self.bell.pause(pause);
                     pause = (pause * 2).min(RETRY_MAX);
                 }
             }
         }
-    }
-
-    /// Waits until there is something to do; `false` where the program ends.
-    fn wait_for_call(&self) -> bool {
-        let mut state = self.state.lock();
-        self.called.wait_while(&mut state, |state| !state.is_called && !state.is_ending);
-        state.is_called = false;
-        !state.is_ending
     }
 
     fn work(&self) -> Result<(), ErasureError> {
@@ -270,11 +254,9 @@ impl Desk {
     /// Looks until it is so.
     fn until(&self, mut is_so: impl FnMut() -> bool) -> Result<(), ErasureError> {
         while !is_so() {
-            let mut state = self.state.lock();
-            if state.is_ending {
+            if !self.bell.pause(LOOK_TIME) {
                 return Err(ErasureError::Ending);
             }
-            let _either_way = self.called.wait_while_for(&mut state, |state| !state.is_ending, LOOK_TIME);
         }
         Ok(())
     }

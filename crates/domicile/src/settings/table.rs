@@ -146,7 +146,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         "lake",
         "maintain_interval_s",
         "600",
-        "How often small files are put together and rows whose term is over destroyed; 0: never by itself.",
+        "How often small files are put together, and rows and raw frames whose term is over destroyed, these also in a pure gateway; 0: never by itself.",
     ),
     setting(
         "egress",

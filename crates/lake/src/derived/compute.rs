@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, AsArray, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+    ArrayRef, AsArray, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray,
+    TimestampMicrosecondArray,
 };
 use arrow::datatypes::{Float64Type, Int64Type, TimestampMicrosecondType};
 use bytes::Bytes;
@@ -16,6 +17,8 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 
+use super::owners::OwnersOfDay;
+use super::private::Private;
 use super::rules::{Charge, Silence, State, Trip, charges, silence, states, trips};
 use super::timeline::{Sample, moments};
 use super::{DerivedFile, DerivedTable, INPUTS, MARGIN_TIME};
@@ -28,6 +31,9 @@ const SAMPLES_MAX: u64 = 4 << 20;
 
 /// Rows that come more than this after their time, in seconds, are late: sent again, or kept back by a network.
 const LATE_S: i64 = 60;
+
+/// Fewer owners are not counted: beside the few vehicles of such a day the count would say which of them belong to the same.
+const OWNERS_MIN: i64 = 5;
 
 /// Names of lost signals that are listed.
 const LOST_NAMES_MAX: usize = 20;
@@ -43,6 +49,12 @@ struct Said {
     signals: BTreeSet<String>,
 }
 
+/// What the registry says of a day's vehicles.
+pub(super) struct Known<'a> {
+    pub(super) owners: &'a OwnersOfDay,
+    pub(super) private: &'a Private,
+}
+
 /// All rows of a day.
 #[derive(Default)]
 struct Rows {
@@ -56,6 +68,7 @@ struct Rows {
 pub(super) async fn day(
     queries: &Arc<Queries>,
     threads: &Threads,
+    known: &Known<'_>,
     day: i64,
 ) -> Result<Vec<(DerivedTable, Vec<u8>)>, Error> {
     let ask = Ask { queries, threads };
@@ -69,12 +82,12 @@ pub(super) async fn day(
         }
     }
     let batches = [
-        rows.trips(),
+        rows.trips(known.private),
         rows.charges(),
         rows.states(),
         rows.battery(),
         rows.gaps(from, &said, &before),
-        rows.daily(from, &said),
+        rows.daily(from, &said, known.owners),
     ];
     let encoded = DerivedTable::ALL.into_iter().zip(batches).map(|(table, columns)| {
         let encode = || -> Result<Vec<u8>, parquet::errors::ParquetError> {
@@ -249,7 +262,7 @@ impl Rows {
         self.gaps.push((named(), silence(&moments, from, until)));
     }
 
-    fn trips(&self) -> Vec<ArrayRef> {
+    fn trips(&self, private: &Private) -> Vec<ArrayRef> {
         let rows = &self.trips;
         vec![
             texts(rows, |(vehicle, _)| Some(vehicle)),
@@ -260,6 +273,7 @@ impl Rows {
             numbers(rows, |(_, trip)| trip.soc_start),
             numbers(rows, |(_, trip)| trip.soc_end),
             numbers(rows, |(_, trip)| Some(trip.speed_max)),
+            flags(rows, |(vehicle, trip)| private.overlaps(vehicle, trip.started_at, trip.ended_at)),
         ]
     }
 
@@ -360,9 +374,10 @@ impl Rows {
         ]
     }
 
-    fn daily(&self, from: i64, said: &BTreeMap<String, Said>) -> Vec<ArrayRef> {
+    fn daily(&self, from: i64, said: &BTreeMap<String, Said>, owners: &OwnersOfDay) -> Vec<ArrayRef> {
         #[derive(Default)]
         struct Sum {
+            owners: BTreeSet<u32>,
             vehicles: i64,
             rows: i64,
             trips: i64,
@@ -372,8 +387,9 @@ impl Rows {
             charged: f64,
         }
         let mut sums: BTreeMap<&str, Sum> = BTreeMap::new();
-        for said in said.values() {
+        for (vehicle, said) in said {
             let sum = sums.entry(&said.source).or_default();
+            sum.owners.extend(owners.get(vehicle).into_iter().flatten());
             sum.vehicles += 1;
             sum.rows += said.rows;
         }
@@ -400,8 +416,14 @@ impl Rows {
             numbers(&rows, |(_, sum)| Some(sum.energy)),
             counts(&rows, |(_, sum)| sum.charges),
             numbers(&rows, |(_, sum)| Some(sum.charged)),
+            Arc::new(rows.iter().map(|(_, sum)| shown(sum.owners.len())).collect::<Int64Array>()),
         ]
     }
+}
+
+/// A count of owners as anybody may see it.
+fn shown(owners: usize) -> Option<i64> {
+    i64::try_from(owners).ok().filter(|count| *count == 0 || *count >= OWNERS_MIN)
 }
 
 fn texts<T>(rows: &[T], of: impl Fn(&T) -> Option<&str>) -> ArrayRef {
@@ -414,6 +436,10 @@ fn times<T>(rows: &[T], of: impl Fn(&T) -> i64) -> ArrayRef {
 
 fn numbers<T>(rows: &[T], of: impl Fn(&T) -> Option<f64>) -> ArrayRef {
     Arc::new(rows.iter().map(of).collect::<Float64Array>())
+}
+
+fn flags<T>(rows: &[T], of: impl Fn(&T) -> bool) -> ArrayRef {
+    Arc::new(rows.iter().map(|row| Some(of(row))).collect::<BooleanArray>())
 }
 
 fn counts<T>(rows: &[T], of: impl Fn(&T) -> i64) -> ArrayRef {

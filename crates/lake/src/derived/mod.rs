@@ -1,11 +1,13 @@
 //! Derived tables: trips, charges, states, battery, gaps and daily sums, worked out from `signals`.
 //!
 //! They are a projection: one file a table and UTC day in a folder beside the store, which may be deleted at any time. The name of a
-//! file says what it was made of (a digest over the names of the signals' files that overlap the day's window), so that whether it
-//! is up to date is read off its name: late and resent data, an erasure and a compaction all change the files, and the day is
-//! worked out anew. Start at [`Deriver::run`].
+//! file says what it was made of (a digest over the names of the signals' files that overlap the day's window, and over who shares an
+//! owner that day and who is used privately), so that whether it is up to date is read off its name: late and resent data, an erasure, a compaction and an import
+//! of owners all change that, and the day is worked out anew. Start at [`Deriver::run`].
 
 mod compute;
+mod owners;
+mod private;
 mod rules;
 mod tables;
 mod timeline;
@@ -24,11 +26,14 @@ use sha2::{Digest, Sha256};
 use crate::delta::{Bounds, DataFile};
 use crate::query::Queries;
 use crate::schema::Table;
+use crate::source::{RecordSource, VehicleSource};
 use crate::tail::Tail;
 use crate::terms::{TermSource, received};
 use crate::threads::Threads;
 use crate::{Error, SourceError};
 
+pub(crate) use owners::Owners;
+pub(crate) use private::Private;
 pub(crate) use tables::DerivedTable;
 
 /// The signals that the tables are worked out from. Their places are the numbers below.
@@ -50,7 +55,7 @@ const IS_CHARGING: u8 = 5;
 const FAST_CHARGER: u8 = 6;
 
 /// A change of the rules makes every file anew.
-const RULES: u8 = 1;
+const RULES: u8 = 2;
 
 /// How far around its day is looked at: a trip or charge that crosses midnight belongs to the day on which it starts, and is followed
 /// for so long beyond it.
@@ -96,7 +101,7 @@ pub struct DerivedStatus {
     pub files: u64,
     /// Their size together.
     pub bytes: u64,
-    /// Days whose signals have changed since.
+    /// Days whose signals or owners have changed since.
     pub behind: u64,
 }
 
@@ -107,17 +112,23 @@ pub struct Deriver {
     pub(crate) threads: Arc<Threads>,
     pub(crate) tail: Arc<Tail>,
     pub(crate) terms: Arc<dyn TermSource>,
+    pub(crate) records: Arc<dyn RecordSource>,
+    pub(crate) owners: Owners,
+    pub(crate) vehicles: Arc<dyn VehicleSource>,
+    pub(crate) private: Private,
     pub(crate) published: Published,
     /// Files for which newer ones stand, and since when by the clock that never jumps.
     pub(crate) retired: Vec<(Duration, Path)>,
 }
 
 impl Deriver {
-    /// Works out the days whose signals have changed, the newest first. After each day `goes_on` is asked, which may take its time; where
+    /// Works out the days whose signals, owners or times of private use have changed, the newest first. After each day `goes_on` is asked, which may take its time; where
     /// it says no the run ends early. Gives how many days were worked out.
     pub fn run(&mut self, goes_on: &mut dyn FnMut() -> bool) -> Result<u64, Error> {
         self.forget_old()?;
         self.delete_retired(GRACE_TIME)?;
+        self.owners.refresh(self.records.as_ref())?;
+        self.private.refresh(self.vehicles.as_ref())?;
         let mut done = 0;
         for (day, key) in self.due().into_iter().rev() {
             self.derive(day, &key)?;
@@ -202,7 +213,20 @@ impl Deriver {
             }
         }
         by_day.retain(|day, _| *day >= oldest);
-        by_day.into_iter().map(|(day, names)| (day, key_of(names))).collect()
+        by_day.into_iter().map(|(day, names)| (day, self.key_of(day, names))).collect()
+    }
+
+    fn key_of(&self, day: i64, mut names: Vec<&str>) -> String {
+        names.sort_unstable();
+        let mut hash = Sha256::new_with_prefix([RULES]);
+        hash.update(self.owners.digest(day));
+        self.private.hash(day, &mut hash);
+        for name in names {
+            hash.update(name.as_bytes());
+            hash.update(b"\n");
+        }
+        let digits: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        digits[..KEY_DIGITS].to_owned()
     }
 
     /// The first day that may still be kept: what tells of a person's days has the term of the class `personal`.
@@ -217,7 +241,12 @@ impl Deriver {
     }
 
     fn derive(&mut self, day: i64, key: &str) -> Result<(), Error> {
-        let tables = self.threads.block_on(compute::day(&self.queries, &self.threads, day))?;
+        let tables = self.threads.block_on(compute::day(
+            &self.queries,
+            &self.threads,
+            &compute::Known { owners: &self.owners.of(day), private: &self.private },
+            day,
+        ))?;
         let mut made = Vec::new();
         for (table, bytes) in tables {
             let object = name(table, day, key);
@@ -294,17 +323,6 @@ fn spoken_of(file: &DataFile) -> Option<(i64, i64)> {
     let first = (*first).max(received_first - LATE_DAYS_MAX * UtcMicros::PER_DAY);
     let last = (*last).min(received_last + UtcMicros::PER_DAY);
     (first <= last).then_some((first, last))
-}
-
-fn key_of(mut names: Vec<&str>) -> String {
-    names.sort_unstable();
-    let mut hash = Sha256::new_with_prefix([RULES]);
-    for name in names {
-        hash.update(name.as_bytes());
-        hash.update(b"\n");
-    }
-    let digits: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-    digits[..KEY_DIGITS].to_owned()
 }
 
 /// `<table>/<day>.<key>.parquet`.

@@ -71,6 +71,7 @@ impl DerivedTable {
                 number("soc_start"),
                 number("soc_end"),
                 number("speed_max"),
+                Field::new("private", DataType::Boolean, true),
             ],
             Self::Charges => vec![
                 text("vehicle"),
@@ -117,6 +118,7 @@ impl DerivedTable {
                 number("energy"),
                 count("charges"),
                 number("charged"),
+                Field::new("owners", DataType::Int64, true),
             ],
         }
     }

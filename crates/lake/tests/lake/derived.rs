@@ -3,10 +3,14 @@
 use std::sync::Arc;
 
 use arrow::util::pretty::pretty_format_batches;
-use lake::{ErasedRows, Urgency, Work};
+use lake::{
+    ErasedRows, RecordColumn, RecordKind, RecordSource, RecordTable, RecordValue, Settings, SourceError,
+    Urgency, Work,
+};
 use model::{Protocol, Quality, Reading, ReadingSink, Sequence, SignalId, UtcMicros};
 use object_store::ObjectStore;
 use object_store::memory::InMemory;
+use parking_lot::Mutex;
 
 use crate::maintenance::run;
 use crate::world::{Center, INPUTS_FROM, START, range, vehicle};
@@ -119,6 +123,102 @@ fn an_erased_vehicle_leaves_the_derived_tables_at_once_and_then_their_files() {
     center.erasures.set(&span(false));
     assert_eq!(center.numbers(rows), half, "nothing is left to be hidden");
     assert_eq!(center.numbers("select cast(max(vehicles) as bigint) from daily"), [1]);
+}
+
+/// A vehicle, its owner, and the first and last hour of the ownership after the start.
+type Owned = (u64, String, i64, i64);
+
+/// Owners as a test sets them, and how often it did.
+#[derive(Default)]
+struct TestOwners(Mutex<(u64, Vec<Owned>)>);
+
+impl TestOwners {
+    fn set(&self, owners: impl IntoIterator<Item = Owned>) {
+        let mut all = self.0.lock();
+        *all = (all.0 + 1, owners.into_iter().collect());
+    }
+}
+
+impl RecordSource for TestOwners {
+    fn tables(&self) -> Vec<RecordTable> {
+        let columns = [
+            ("owner_id", RecordKind::Text),
+            ("valid_from", RecordKind::Time),
+            ("valid_to", RecordKind::Time),
+            ("vehicle", RecordKind::Text),
+        ];
+        let columns = columns.map(|(name, kind)| RecordColumn { name: name.to_owned(), kind }).to_vec();
+        vec![RecordTable { name: "owners".to_owned(), columns }]
+    }
+
+    fn rows(&self, _: &str, each: &mut dyn FnMut(Vec<RecordValue>)) -> Result<(), SourceError> {
+        let hour = |hour| RecordValue::Time(START.plus_micros(hour * UtcMicros::PER_HOUR));
+        for (number, owner, from, to) in &self.0.lock().1 {
+            let vehicle = RecordValue::Text(vehicle(*number).to_string());
+            each(vec![RecordValue::Text(owner.clone()), hour(*from), hour(*to), vehicle]);
+        }
+        Ok(())
+    }
+
+    fn version(&self) -> u64 {
+        self.0.lock().0
+    }
+}
+
+#[test]
+fn daily_counts_owners_and_is_worked_out_anew_when_they_change() {
+    let owners = Arc::new(TestOwners::default());
+    let mut center =
+        Center::open_all(Arc::new(InMemory::new()), Settings::default(), owners.clone()).expect("a lake");
+    take(&mut center, 0, 1, (0..60).flat_map(|step| (0..7).map(move |number| (number, step))));
+    let count = |center: &Center| center.numbers("select coalesce(max(owners), -1) from daily")[0];
+    let due = |center: &mut Center| center.deriver.run(&mut || true).expect("a run");
+    due(&mut center);
+    assert_eq!(count(&center), 0);
+    // Seven vehicles of five owners, and one that said nothing.
+    let of = |number: u64| (number, format!("Planted-{}", number % 5), 0, 48);
+    owners.set((0..8).map(of));
+    assert!(due(&mut center) > 0);
+    assert_eq!(count(&center), 5);
+    // The same in another order, or under other names, is the same.
+    owners.set((0..8).rev().map(of));
+    assert_eq!(due(&mut center), 0);
+    owners.set((0..8).map(|number| (number, format!("Other-{}", number % 5), 0, 48)));
+    assert_eq!(due(&mut center), 0);
+    // Erased, or sold long before: four are too few to be told.
+    owners.set(
+        (0..8)
+            .map(of)
+            .map(|(number, owner, from, to)| (number, owner, from, to - 480 * i64::from(number % 5 == 4))),
+    );
+    assert!(due(&mut center) > 0);
+    assert_eq!(count(&center), -1);
+    assert!(!dump(&center).concat().contains("Planted"));
+}
+
+#[test]
+fn a_trip_in_a_time_of_private_use_says_so() {
+    let mut center = Center::new();
+    take(&mut center, 0, 1, (0..660).flat_map(|step| [(0, step), (1, step)]));
+    let mut private = |times: &[(u64, i64, Option<i64>)]| {
+        let at = |minute: i64| START.plus_micros(minute * MINUTE);
+        let time = |(number, from, until): &(u64, i64, Option<i64>)| lake::PrivateTime {
+            vehicle: vehicle(*number),
+            from: at(*from),
+            until: until.map(at),
+        };
+        *center.vehicles.0.lock() = times.iter().map(time).collect();
+        let days = center.deriver.run(&mut || true).expect("a run");
+        let sql = "select coalesce(sum(case when private then 1 else 0 end), 0), count(*) from trips";
+        (days > 0, center.numbers(sql))
+    };
+    assert_eq!(private(&[]), (true, vec![0, 2]));
+    // The trip lasts from minute 5 to minute 35.
+    assert_eq!(private(&[(1, 34, Some(50))]), (true, vec![1, 2]));
+    assert_eq!(private(&[(1, 34, Some(50))]), (false, vec![1, 2]));
+    assert_eq!(private(&[(1, 36, Some(50))]), (true, vec![0, 2]), "it is taken back");
+    assert_eq!(private(&[(0, -100, None), (1, -100, Some(6))]), (true, vec![2, 2]));
+    assert_eq!(private(&[(0, -100, Some(5))]), (true, vec![0, 2]), "it ended as the trip began");
 }
 
 #[test]

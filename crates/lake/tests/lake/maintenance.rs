@@ -5,12 +5,12 @@ use std::sync::Arc;
 use arrow::util::pretty::pretty_format_batches;
 use futures::TryStreamExt;
 use lake::{Books, Done, Error, SourceError, Step, Urgency, Work};
-use model::UtcMicros;
+use model::{Protocol, Quality, Reading, ReadingSink, Sequence, SignalId, UtcMicros};
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 
-use crate::world::{Center, Fault, FaultyStore, check_rows, vehicle};
+use crate::world::{Center, Fault, FaultyStore, INPUTS_FROM, START, check_rows, range, vehicle};
 
 const DAY: i64 = UtcMicros::PER_DAY;
 
@@ -234,6 +234,74 @@ fn files_of_a_day_are_cut_by_vehicle_so_that_an_erasure_rewrites_few() {
         assert_eq!(files, 1, "{files} files were rewritten for one of three vehicles: {done:?}");
     }
     assert_eq!(center.numbers("select count(*) from signals"), [0]);
+}
+
+/// Random numbers that are the same each time (SplitMix64).
+struct Chance(u64);
+
+impl Chance {
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)) % end
+    }
+}
+
+/// Takes batches of chance size and vehicles, of which the first says half of all; gives how many rows each vehicle has.
+fn fill_by_chance(center: &mut Center, chance: &mut Chance, vehicles: u64) -> Vec<u64> {
+    let (mut sequence, mut rows) = (1, vec![0; vehicles as usize]);
+    for batch in 0..30 + chance.below(60) {
+        let first = sequence;
+        for _ in 0..1 + chance.below(8) {
+            let number = if chance.below(2) == 0 { 0 } else { chance.below(vehicles) };
+            let at = START.plus_micros(sequence as i64 * 1_000);
+            let (id, count) = (vehicle(number), 1 + chance.below(5));
+            let mut sink = center.writer.begin_frame(batch, Sequence(sequence), id, Protocol::Tesla, at);
+            for step in 0..count {
+                let (time, value) = (at.plus_micros(step as i64), Some((sequence * 10 + step) as f64));
+                let signal = SignalId(INPUTS_FROM + chance.below(3) as u16);
+                sink.reading(Reading { time, signal, value, text: None, quality: Quality::Valid });
+            }
+            drop(sink);
+            rows[number as usize] += count;
+            sequence += 1;
+        }
+        center.writer.commit(range(first, sequence - 1)).expect("a commit");
+    }
+    rows
+}
+
+#[test]
+fn whatever_is_cut_by_vehicle_stays_the_same_rows_in_few_files() {
+    for seed in 0..24 {
+        let mut chance = Chance(seed);
+        let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+        let mut center = Center::open(store.clone()).expect("a lake");
+        let vehicles = 2 + chance.below(6);
+        let rows = fill_by_chance(&mut center, &mut chance, vehicles);
+        // A batch is a small file: half of it has more rows.
+        let rows_max = 90 + chance.below(150);
+        center.maintenance.lock().set_rows_max(rows_max);
+        let before = dump(&center);
+        let context = format!("seed {seed}: {rows:?}, {rows_max} at a time");
+        run(&center, &store, Work::Compact, Urgency::Now).expect(&context);
+        assert!(dump(&center) == before, "{context}");
+        let again = run(&center, &store, Work::Compact, Urgency::Now).expect(&context);
+        assert!(again.steps.is_empty(), "it comes to an end; {context}: {again:?}");
+        assert!(slices(store.as_ref()) > 0 || rows.iter().sum::<u64>() < 2 * rows_max, "{context}");
+        for (number, rows) in (0..).zip(rows) {
+            let vehicle = vehicle(number);
+            let (from, to) = (UtcMicros(i64::MIN), UtcMicros(i64::MAX));
+            center.erasures.set(&[lake::ErasedRows { vehicle, from, to, is_open: true }]);
+            let done = run(&center, &store, Work::Erase, Urgency::Now).expect(&context);
+            let erased: u64 = done.steps.iter().map(|step| step.erased).sum();
+            assert_eq!(erased, rows, "{context}");
+            let files: u64 = done.steps.iter().map(|step| step.files_removed).sum();
+            let few = 3 + 2 * rows.div_ceil(rows_max);
+            assert!(files <= few, "{files} files, {few} expected, of vehicle {number}; {context}");
+        }
+    }
 }
 
 #[test]

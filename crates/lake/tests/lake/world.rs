@@ -12,8 +12,8 @@ use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use lake::{
     Allowed, Answer, BatchRange, Commit, Deriver, Erased, ErasedRows, ErasureSource, Error, FrameBatch,
-    FrameSource, Lake, LakeWriter, Maintenance, NoRecords, Parts, QueryError, RecordSource, Settings,
-    SourceError, StoredFrame, TermSource, Terms, VehicleRow, VehicleSource,
+    FrameSource, Lake, LakeWriter, Maintenance, NoRecords, Parts, PrivateTime, QueryError, RecordSource,
+    Settings, SourceError, StoredFrame, TermSource, Terms, VehicleRow, VehicleSource,
 };
 use model::{
     Class, Clock, ConnectionId, Datatype, Event, KeyPeriod, Position, Protocol, Quality, Reading,
@@ -269,9 +269,15 @@ impl ErasureSource for TestErasures {
     }
 }
 
-struct TestVehicles;
+/// Five vehicles, and times of private use as a test sets them.
+#[derive(Default)]
+pub(crate) struct TestVehicles(pub(crate) Mutex<Vec<PrivateTime>>);
 
 impl VehicleSource for TestVehicles {
+    fn private(&self) -> Result<Vec<PrivateTime>, SourceError> {
+        Ok(self.0.lock().clone())
+    }
+
     fn vehicles(&self) -> Result<Vec<VehicleRow>, SourceError> {
         let row = |number| VehicleRow {
             vehicle: vehicle(number),
@@ -299,6 +305,7 @@ pub(crate) struct Center {
     pub(crate) clock: Arc<TestClock>,
     pub(crate) frames: Arc<TestFrames>,
     pub(crate) erasures: Arc<TestErasures>,
+    pub(crate) vehicles: Arc<TestVehicles>,
     runtime: tokio::runtime::Runtime,
 }
 
@@ -320,6 +327,7 @@ impl Center {
         let frames = Arc::new(TestFrames { read: Mutex::new(Vec::new()) });
         let clock = Arc::new(TestClock::default());
         let erasures = Arc::new(TestErasures::default());
+        let vehicles = Arc::new(TestVehicles::default());
         let (lake, writer, maintenance, deriver) = runtime.block_on(Lake::open(Parts {
             settings,
             store,
@@ -328,14 +336,14 @@ impl Center {
             signals: SIGNALS.as_slice(),
             clock: clock.clone(),
             frames: frames.clone(),
-            vehicles: Arc::new(TestVehicles),
+            vehicles: vehicles.clone(),
             records,
             terms: Arc::new(TestTerms),
             erasures: erasures.clone(),
             derived: Arc::new(InMemory::new()),
         }))?;
         let maintenance = Arc::new(Mutex::new(maintenance));
-        Ok(Self { lake, writer, maintenance, deriver, clock, frames, erasures, runtime })
+        Ok(Self { lake, writer, maintenance, deriver, clock, frames, erasures, vehicles, runtime })
     }
 
     pub(crate) fn new() -> Self {

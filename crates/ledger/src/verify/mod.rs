@@ -26,7 +26,7 @@ use heads::Heads;
 use listing::{Listing, LogListing};
 use walk::Walk;
 
-pub use proof::{ProvedObject, proof_of, verify_proof_file};
+pub use proof::{BatchProof, BatchProofs, ProvedObject, proof_of, proofs_of_batches, verify_proof_file};
 
 /// Findings that a report lists; those after it are counted.
 pub(crate) const FINDINGS_MAX: usize = 1_000;

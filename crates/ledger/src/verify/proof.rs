@@ -3,15 +3,17 @@
 //! The file is a `.tlog-proof` (c2sp.org/tlog-proof@v1), which other verifiers read too. Its extra data is a small JSON: the entry,
 //! the object's name and the opening of its commitment; for a file of a table also the manifest that the entry commits to.
 
+use std::collections::BTreeMap;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use object_store::path::Path;
 use serde::{Deserialize, Serialize};
-use store::{Names, ObjectKind, Objects};
+use store::{BatchName, Names, ObjectKind, Objects};
 
 use crate::book::Manifest;
 use crate::entry::{Adopted, Commitment, Entered, Entry, ObjectName, Opening, Stored, Tabled};
-use crate::{Error, LogReader, Note, SignedCheckpoint, TlogProof, VerifierKey, cosignature};
+use crate::{Error, Hash, LogReader, Note, SignedCheckpoint, TlogProof, VerifierKey, cosignature};
 
 /// What travels with a proof.
 #[derive(Serialize, Deserialize)]
@@ -60,8 +62,7 @@ pub fn proof_of(
     object: &Path,
 ) -> Result<String, Error> {
     let reader = LogReader::new(objects.clone(), names.ledger(), log_key.clone());
-    let none = || Error::malformed("proof", "no checkpoint is published yet: try again when one is");
-    let checkpoint = reader.checkpoint()?.ok_or_else(none)?;
+    let checkpoint = published(&reader)?;
     let table = match names.kind(object) {
         ObjectKind::Table(table) => Some(table),
         _ => None,
@@ -87,15 +88,68 @@ pub fn proof_of(
             None => None,
         };
         let opening = opening_of(objects, names, object)?;
-        let text = String::from_utf8(entry).map_err(|_| Error::malformed("entry", "it is not UTF-8"))?;
-        let extra = Extra { entry: text, object: name, opening, manifest };
-        let extra = serde_json::to_vec(&extra).expect("texts are JSON");
+        let extra = Extra { entry: text_of(entry)?, object: name, opening, manifest };
         let hashes = reader.inclusion_proof(&checkpoint, index)?;
-        let checkpoint = checkpoint.note().to_owned();
-        return Ok(TlogProof { extra: Some(extra), index, hashes, checkpoint }.encode());
+        return Ok(written(&extra, index, hashes, checkpoint.note().to_owned()));
     }
     let why = format!("none of the {} published entries speaks of {object}", checkpoint.size());
     Err(Error::malformed("proof", why))
+}
+
+/// A batch's entry and its proof, as they are handed out.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct BatchProof {
+    /// The batch.
+    pub batch: BatchName,
+    /// The entry's index.
+    pub index: u64,
+    /// The entry.
+    pub entry: String,
+    /// The text of a `.tlog-proof` file, as [`proof_of`] makes it.
+    pub text: String,
+}
+
+/// Proofs of batches against one checkpoint.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct BatchProofs {
+    /// The published checkpoint, a signed note, to which all of them lead.
+    pub checkpoint: String,
+    /// In the order of the log.
+    pub proofs: Vec<BatchProof>,
+    /// Batches of which none of the published entries speaks.
+    pub missing: Vec<BatchName>,
+}
+
+/// The proofs that batches were entered. The log is walked once for all of them.
+pub fn proofs_of_batches(
+    objects: &Objects,
+    names: &Names,
+    log_key: &VerifierKey,
+    batches: &[BatchName],
+) -> Result<BatchProofs, Error> {
+    let reader = LogReader::new(objects.clone(), names.ledger(), log_key.clone());
+    let checkpoint = published(&reader)?;
+    let mut tree = reader.view(&checkpoint)?;
+    let mut missing: BTreeMap<Path, BatchName> =
+        batches.iter().map(|batch| (batch.path(), batch.clone())).collect();
+    let note = checkpoint.note().to_owned();
+    let mut proofs = Vec::new();
+    for entry in reader.entries(reader.view(&checkpoint)?, 0) {
+        let (index, entry) = entry?;
+        let Ok(entered) = Entered::parse(&entry) else { continue };
+        let (Entry::Stored(Stored::Batch(stored)) | Entry::Adopted(Adopted::Batch(stored))) = entered.entry
+        else {
+            continue;
+        };
+        let Some(batch) = missing.remove(&stored.object.path()) else { continue };
+        let opening = opening_of(objects, names, &stored.object.path())?;
+        let entry = text_of(entry)?;
+        let extra = Extra { entry: entry.clone(), object: stored.object, opening, manifest: None };
+        let hashes = tree.inclusion_proof(index, checkpoint.size())?;
+        let text = written(&extra, index, hashes, note.clone());
+        proofs.push(BatchProof { batch, index, entry, text });
+    }
+    Ok(BatchProofs { checkpoint: note, proofs, missing: missing.into_values().collect() })
 }
 
 /// Checks a `.tlog-proof`: the entry (the one that is given, or the one that travels with it) is in the log, and, where the
@@ -138,6 +192,20 @@ pub fn verify_proof_file(
     }
     let object = object.map(|(object, _, _)| object);
     Ok(ProvedObject { index: proof.index, entry, object, content_matches, checkpoint, cosigned_by })
+}
+
+fn published(reader: &LogReader) -> Result<SignedCheckpoint, Error> {
+    let none = || Error::malformed("proof", "no checkpoint is published yet: try again when one is");
+    reader.checkpoint()?.ok_or_else(none)
+}
+
+fn text_of(entry: Vec<u8>) -> Result<String, Error> {
+    String::from_utf8(entry).map_err(|_| Error::malformed("entry", "it is not UTF-8"))
+}
+
+fn written(extra: &Extra, index: u64, hashes: Vec<Hash>, checkpoint: String) -> String {
+    let extra = serde_json::to_vec(extra).expect("texts are JSON");
+    TlogProof { extra: Some(extra), index, hashes, checkpoint }.encode()
 }
 
 fn wrong(why: &str) -> Error {

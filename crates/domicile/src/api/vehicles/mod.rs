@@ -11,7 +11,7 @@ use axum::{Extension, Json};
 use futures::StreamExt;
 use model::{VehicleId, Vin};
 use policy::{Action, Refusal, Resource};
-use registry::{Imported, NewVehicle, Revocation, Vehicle, VehicleState};
+use registry::{Imported, NewVehicle, PrivateTimes, Revocation, Vehicle, VehicleState};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -59,6 +59,20 @@ pub(crate) struct VehicleView {
     pub(crate) sold_at: Option<String>,
     pub(crate) added_at: String,
     pub(crate) revoked: Option<RevocationView>,
+    /// Times of private use, from an instant up to another, or until further notice. Left out for who may not see identities.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) private: Vec<(String, Option<String>)>,
+}
+
+/// A time in which a vehicle is used privately, or is not. Dates and instants as in an import, UTC.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PrivateTime {
+    pub(crate) from: String,
+    /// Until further notice where it is left out.
+    #[serde(default)]
+    pub(crate) until: Option<String>,
+    pub(crate) private: bool,
 }
 
 /// When and why somebody was revoked.
@@ -261,6 +275,23 @@ pub(super) async fn revoke(
         .await
 }
 
+pub(super) async fn set_private(
+    State(office): State<Arc<Office>>,
+    Path(name): Path<String>,
+    Json(time): Json<PrivateTime>,
+) -> Result<StatusCode, Problem> {
+    let vehicle = registered(&office, name).await?;
+    let date = |text: &str| registry::date(text).map_err(Problem::invalid);
+    let (from, until) = (date(&time.from)?, time.until.as_deref().map(date).transpose()?);
+    office
+        .blocking(move |office| {
+            let (_, version) = office.registry.set_private(&vehicle.vin, (from, until), time.private)?;
+            office.changed(version);
+            Ok(StatusCode::NO_CONTENT)
+        })
+        .await
+}
+
 pub(super) async fn certificate(
     State(office): State<Arc<Office>>,
     Path(name): Path<String>,
@@ -401,8 +432,13 @@ impl VehicleView {
             sold_at: vehicle.sold_at.map(|at| at.to_string()),
             added_at: vehicle.added_at.to_string(),
             revoked: vehicle.revoked.map(RevocationView::from),
+            private: if names { private_view(&vehicle.private) } else { Vec::new() },
         }
     }
+}
+
+fn private_view(times: &PrivateTimes) -> Vec<(String, Option<String>)> {
+    times.iter().map(|(from, until)| (from.to_string(), until.map(|until| until.to_string()))).collect()
 }
 
 impl From<Revocation> for RevocationView {
