@@ -64,6 +64,10 @@ pub(crate) const DEMONSTRATIONS: &[Demonstration] = &[
         name: "engines",
         about: "DuckDB, Polars and delta-rs read the tables, and copies for a role, with the rows and sums of our SQL",
     },
+    Demonstration {
+        name: "query",
+        about: "ten questions over a hundred million rows, beside DuckDB over the same files",
+    },
     Demonstration { name: "bench", about: "what a message, a connection and a handshake cost" },
     Demonstration {
         name: "residency",
