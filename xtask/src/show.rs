@@ -49,6 +49,10 @@ pub(crate) const DEMONSTRATIONS: &[Demonstration] = &[
         about: "a vehicle is erased during ingest: found before, nowhere after, with a certificate that others verify",
     },
     Demonstration {
+        name: "derived",
+        about: "trips, charges and gaps follow late data, owners and private use, and come back the same after a rebuild",
+    },
+    Demonstration {
         name: "tricks",
         about: "none of some eighty tricks gives an analyst a VIN or a place finer than the country pack's cell",
     },
