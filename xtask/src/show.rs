@@ -57,6 +57,10 @@ pub(crate) const DEMONSTRATIONS: &[Demonstration] = &[
         about: "on day 16 the positions of day 1 are gone by SQL, by time travel and on the disk, technical signals are not",
     },
     Demonstration {
+        name: "derived",
+        about: "trips, charges and gaps follow late data, owners and private use, and come back the same after a rebuild",
+    },
+    Demonstration {
         name: "tricks",
         about: "none of some eighty tricks gives an analyst a VIN or a place finer than the country pack's cell",
     },

@@ -162,6 +162,17 @@ impl lake::RecordSource for Records {
         }
     }
 
+    fn owners(&self) -> Result<Vec<lake::OwnerTime>, lake::SourceError> {
+        let times = self.registry.owner_times().map_err(|error| lake::SourceError(error.to_string()))?;
+        let time = |registry::OwnerTime { vehicle, from, to, owner }: registry::OwnerTime| lake::OwnerTime {
+            vehicle,
+            from,
+            to,
+            owner,
+        };
+        Ok(times.into_iter().map(time).collect())
+    }
+
     fn version(&self) -> u64 {
         // An erasure takes records out when it begins, at the latest when it is done.
         let erased = self.registry.erased();

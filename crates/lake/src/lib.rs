@@ -45,8 +45,8 @@ pub use postgres::{Permit, PostgresSession};
 pub use query::{Allowed, Answer, Places, Sight};
 pub use settings::Settings;
 pub use source::{
-    FrameBatch, FrameSource, NoRecords, PrivateTime, RecordColumn, RecordKind, RecordSource, RecordTable,
-    RecordValue, SourceError, StoredFrame, VehicleRow, VehicleSource,
+    FrameBatch, FrameSource, NoRecords, OwnerTime, PrivateTime, RecordColumn, RecordKind, RecordSource,
+    RecordTable, RecordValue, SourceError, StoredFrame, VehicleRow, VehicleSource,
 };
 pub use terms::{TermSource, Terms};
 pub use writer::{BatchRange, BatchSink, Commit, FrameSink, LakeWriter};

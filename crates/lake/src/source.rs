@@ -122,6 +122,19 @@ pub enum RecordValue {
     Time(UtcMicros),
 }
 
+/// A vehicle's time with an owner.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OwnerTime {
+    /// The pseudonym.
+    pub vehicle: VehicleId,
+    /// Its first instant.
+    pub from: UtcMicros,
+    /// The first instant after it; `None` while it lasts.
+    pub to: Option<UtcMicros>,
+    /// The owner: a number that says nothing but that it is the same one.
+    pub owner: u32,
+}
+
 /// Where tables such as `sales`, `owners` and `services` come from: the registry. Its methods may wait for a
 /// disk; they are called on threads that may wait.
 pub trait RecordSource: Send + Sync {
@@ -131,7 +144,12 @@ pub trait RecordSource: Send + Sync {
     /// Hands each row of a table to `each`, in any order. `each` never waits, so a lock may be held meanwhile.
     fn rows(&self, table: &str, each: &mut dyn FnMut(Vec<RecordValue>)) -> Result<(), SourceError>;
 
-    /// The state of the rows: it is another one after they have changed. Never waits.
+    /// Who owned a vehicle when, as far as that is recorded, in any order.
+    fn owners(&self) -> Result<Vec<OwnerTime>, SourceError> {
+        Ok(Vec::new())
+    }
+
+    /// The state of the rows and owners: it is another one after they have changed. Never waits.
     fn version(&self) -> u64 {
         0
     }

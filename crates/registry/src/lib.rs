@@ -30,8 +30,8 @@ pub use password::{PASSWORD_LENGTH_MAX, PLATFORM_NAME_LENGTH_MAX};
 pub use policy::{Iccid, RecordKind, RegistryVersion, Role, VehicleFacts, VehicleState};
 pub use private::PrivateTimes;
 pub use records::{
-    Column, Field, FieldKind, FieldValue, OwnerPeriod, RECORD_ROWS_MAX, RECORDS_BYTES_MAX, RecordInput,
-    RecordPlace, RecordRow, RecordSchema, RecordTable, RecordsImported, records_of,
+    Column, Field, FieldKind, FieldValue, OwnerPeriod, OwnerTime, RECORD_ROWS_MAX, RECORDS_BYTES_MAX,
+    RecordInput, RecordPlace, RecordRow, RecordSchema, RecordTable, RecordsImported, records_of,
 };
 pub use registry::{Added, Imported, OnRecorded, Registry, World};
 pub use token::{Holder, Token, TokenSecret};

@@ -7,11 +7,7 @@ use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 
 use crate::SourceError;
-use crate::source::{RecordSource, RecordValue};
-
-/// The table of records, and its columns, that say so.
-const TABLE: &str = "owners";
-const COLUMNS: [&str; 4] = ["vehicle", "owner_id", "valid_from", "valid_to"];
+use crate::source::{OwnerTime, RecordSource};
 
 /// The owners of a day's vehicles, as numbers that mean something on that day alone.
 pub(super) type OwnersOfDay = BTreeMap<String, Vec<u32>>;
@@ -82,28 +78,13 @@ impl Owners {
 }
 
 fn read(source: &dyn RecordSource) -> Result<Vec<Period>, SourceError> {
-    let Some(table) = source.tables().into_iter().find(|table| table.name == TABLE) else {
-        return Ok(Vec::new());
+    let period = |time: OwnerTime| Period {
+        vehicle: time.vehicle,
+        from: time.from.0,
+        to: time.to.map_or(i64::MAX, |to| to.0),
+        owner: time.owner,
     };
-    let place = |name: &str| table.columns.iter().position(|column| column.name == name);
-    let [Some(vehicle), Some(id), Some(from), Some(to)] = COLUMNS.map(place) else { return Ok(Vec::new()) };
-    let mut numbers: HashMap<String, u32> = HashMap::new();
-    let mut periods = Vec::new();
-    source.rows(TABLE, &mut |row| {
-        let (Some(RecordValue::Text(vehicle)), Some(RecordValue::Text(id))) = (row.get(vehicle), row.get(id))
-        else {
-            return;
-        };
-        let Ok(vehicle) = VehicleId::from_bytes(vehicle.as_bytes()) else { return };
-        let time = |place: usize| match row.get(place) {
-            Some(RecordValue::Time(at)) => Some(at.0),
-            _ => None,
-        };
-        let next = u32::try_from(numbers.len()).unwrap_or(u32::MAX);
-        let owner = *numbers.entry(id.clone()).or_insert(next);
-        let (from, to) = (time(from).unwrap_or(i64::MIN), time(to).unwrap_or(i64::MAX));
-        periods.push(Period { vehicle, from, to, owner });
-    })?;
+    let mut periods: Vec<Period> = source.owners()?.into_iter().map(period).collect();
     periods.sort_unstable();
     Ok(periods)
 }

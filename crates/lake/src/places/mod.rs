@@ -61,12 +61,10 @@ pub(crate) fn province(latitude: f64, longitude: f64) -> Option<Named> {
     if let Some(province) = ATLAS.province(latitude, longitude) {
         return Some(province.named);
     }
-    ATLAS.city(latitude, longitude, None).and_then(|city| {
+    ATLAS.city(latitude, longitude, None).map(|city| {
         // A place just off a drawn coast or border belongs to the province of the city.
         let drawn = ATLAS.provinces.iter().find(|province| province.code == city.province);
-        Some(
-            drawn.map_or(Named { english: city.province, chinese: city.province }, |province| province.named),
-        )
+        drawn.map_or(Named { english: city.province, chinese: city.province }, |province| province.named)
     })
 }
 

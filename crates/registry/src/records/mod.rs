@@ -18,4 +18,4 @@ pub use object::records_of;
 pub use parse::{RECORD_ROWS_MAX, RECORDS_BYTES_MAX, RecordInput};
 pub(crate) use projection::{delete_records, sql_schema};
 pub use schema::{Field, FieldKind, RecordSchema};
-pub use tables::{Column, FieldValue, OwnerPeriod, RecordPlace, RecordRow, RecordTable};
+pub use tables::{Column, FieldValue, OwnerPeriod, OwnerTime, RecordPlace, RecordRow, RecordTable};

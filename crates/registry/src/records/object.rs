@@ -67,6 +67,20 @@ struct Stored {
     fields: Map<String, Value>,
 }
 
+/// What identifies an owner in a row.
+#[derive(Deserialize)]
+struct Named {
+    kind: String,
+    #[serde(default)]
+    personal: Personal,
+}
+
+#[derive(Default, Deserialize)]
+struct Personal {
+    #[serde(default)]
+    owner_id: Option<String>,
+}
+
 impl Entry {
     /// The row as JSON. `personal` is one JSON object.
     fn json(&self, personal: &str) -> Vec<u8> {
@@ -194,6 +208,29 @@ pub(super) fn rows_of(
         Ok::<(), Error>(())
     })?;
     Ok(rows)
+}
+
+/// Calls `each` with the row and the owner's number in the customer register (`owner_id`) of each owner's record; those whose key was
+/// destroyed are left out.
+///
+/// # Errors
+/// As [`decode`].
+pub(super) fn owners_of(
+    name: &str,
+    bytes: Bytes,
+    keyring: &Keyring,
+    mut each: impl FnMut(u64, String),
+) -> Result<(), Error> {
+    let batch = store::read(name, bytes)?;
+    let base = batch.header().first.0;
+    batch.for_each(keyring, |row| {
+        let named = row.bytes.and_then(|bytes| serde_json::from_slice::<Named>(bytes).ok());
+        let owner = named.filter(|named| named.kind == RecordKind::Owner.as_str());
+        if let Some(id) = owner.and_then(|named| named.personal.owner_id) {
+            each(row.sequence.0 - base, id);
+        }
+        Ok(())
+    })
 }
 
 /// What an object of records is of, and how many rows it has; `None` where it is no object of records. The kind stands in the rows,

@@ -1,9 +1,12 @@
 //! The records as tables: what SQL may see of them.
 
+use std::collections::HashMap;
+
 use model::{Class, UtcMicros, VehicleId};
 use policy::RecordKind;
 use serde_json::{Map, Value};
 
+use super::object::owners_of;
 use super::schema::{FieldKind, RecordSchema, VALID_FROM, VALID_TO};
 use crate::vehicle::read_date;
 use crate::{Error, Registry};
@@ -86,6 +89,22 @@ impl RecordSchema {
     }
 }
 
+/// Owners' periods that are read at once.
+const OWNERS_AT_ONCE: usize = 10_000;
+
+/// A vehicle's time with an owner.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OwnerTime {
+    /// The pseudonym.
+    pub vehicle: VehicleId,
+    /// Its first instant.
+    pub from: UtcMicros,
+    /// The first instant after it; `None` while it lasts.
+    pub to: Option<UtcMicros>,
+    /// The owner.
+    pub owner: u32,
+}
+
 impl Registry {
     /// The tables of these schemas.
     pub fn record_tables(schemas: &[RecordSchema]) -> Vec<RecordTable> {
@@ -118,6 +137,36 @@ impl Registry {
             RecordRow { place: row.place, values: table.columns.iter().map(value).collect() }
         });
         Ok(values.collect())
+    }
+
+    /// All owners' periods, with the same number for the same `owner_id`; the number means nothing else and changes from call to call. Reads
+    /// every import.
+    ///
+    /// # Errors
+    /// [`Error::Projection`], or the store's.
+    pub fn owner_times(&self) -> Result<Vec<OwnerTime>, Error> {
+        let mut numbers: HashMap<String, u32> = HashMap::new();
+        let mut owners: HashMap<(i64, i64), u32> = HashMap::new();
+        for import in 1..=self.records_version() {
+            let name = self.names.record(import);
+            let Some(bytes) = self.objects.read(&name)? else { continue };
+            owners_of(name.as_ref(), bytes, &self.keyring, |row, id| {
+                let next = u32::try_from(numbers.len()).unwrap_or(u32::MAX);
+                let owner = *numbers.entry(id).or_insert(next);
+                owners.insert((import.cast_signed(), row.cast_signed()), owner);
+            })?;
+        }
+        let mut times = Vec::new();
+        let mut after = RecordPlace { import: -1, row: -1 };
+        loop {
+            let rows = self.projection.lock().record_rows(RecordKind::Owner, after, OWNERS_AT_ONCE)?;
+            let Some(last) = rows.last() else { return Ok(times) };
+            after = last.place;
+            times.extend(rows.iter().filter_map(|row| {
+                let owner = *owners.get(&(row.place.import, row.place.row))?;
+                Some(OwnerTime { vehicle: row.vehicle, from: row.valid_from?, to: row.valid_to, owner })
+            }));
+        }
     }
 
     /// The owner's period of a vehicle that an instant lies in; `None` where nobody is recorded as its owner then. What the

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Field, FieldKind, FieldValue, RecordInput, RecordSchema, RecordsImported};
 use crate::tests::{Center, collect, vin};
-use crate::{Error, OwnerPeriod, Registry, RegistryVersion, date};
+use crate::{Error, OwnerPeriod, OwnerTime, Registry, RegistryVersion, date};
 
 fn sale() -> RecordSchema {
     let fields = vec![
@@ -31,6 +31,7 @@ fn sale() -> RecordSchema {
 fn owner() -> RecordSchema {
     let fields = vec![
         Field { required: true, identifies: true, ..Field::new("name", FieldKind::Text) },
+        Field { identifies: true, ..Field::new("owner_id", FieldKind::Text) },
         Field::new("owner_type", FieldKind::Text),
         Field { required: true, ..Field::new("valid_from", FieldKind::Date) },
         Field::new("valid_to", FieldKind::Date),
@@ -88,6 +89,29 @@ fn fill(registry: &Registry) {
     let rows: Vec<Map<String, Value>> =
         [row("2026-03-01"), row("2026-04-01")].iter().filter_map(|row| row.as_object().cloned()).collect();
     registry.records_import(&service(), RecordInput::Rows(&rows)).expect("services");
+}
+
+#[test]
+fn the_same_owner_has_the_same_number_across_imports() {
+    let center = Center::new();
+    let registry = with_vehicles(&center, 4);
+    let header = "vin,valid_from,valid_to,name,owner_id";
+    let line = |number, from: &str, owner: &str| format!("{},{from},,N,{owner}\n", vin(number));
+    let first = line(0, "2024-01-01", "a") + &line(1, "2024-01-01", "b") + &line(2, "2024-01-01", "");
+    csv(&registry, &owner(), &format!("{header}\n{first}")).expect("imported");
+    // The first owner of 1 gives way to that of 0.
+    csv(&registry, &owner(), &format!("{header}\n{}", line(1, "2025-01-01", "a"))).expect("imported");
+    let times = registry.owner_times().expect("times");
+    let of = |number, from: &str| {
+        let from = date(from).expect("a date");
+        let is_it = |time: &&OwnerTime| time.vehicle == id(&registry, number) && time.from == from;
+        *times.iter().find(is_it).expect("a time")
+    };
+    assert_eq!(times.len(), 3, "who has no number is nobody's: {times:?}");
+    assert_eq!(of(0, "2024-01-01").owner, of(1, "2025-01-01").owner);
+    assert_ne!(of(0, "2024-01-01").owner, of(1, "2024-01-01").owner);
+    assert_eq!(of(1, "2024-01-01").to, Some(of(1, "2025-01-01").from));
+    assert_eq!(of(0, "2024-01-01").to, None);
 }
 
 #[test]
