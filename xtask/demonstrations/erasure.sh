@@ -6,7 +6,7 @@ folder=$(mktemp -d)
 center=$folder/center
 domicile() { target/debug/domicile "$@"; }
 trap 'kill "${demo:-}" 2>/dev/null || true; wait 2>/dev/null || true; rm -rf "$folder"' EXIT
-domicile demo --dir "$center" --for 150s >"$folder/log" 2>&1 &
+target/debug/domicile demo --dir "$center" --for 150s >"$folder/log" 2>&1 &
 demo=$!
 until grep -q 'vehicles connect' "$folder/log"; do kill -0 "$demo" || { tail "$folder/log"; exit 1; }; sleep 0.5; done
 # The port of GB/T 32960 over plain TCP.
