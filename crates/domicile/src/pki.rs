@@ -135,27 +135,39 @@ pub(crate) fn inspect_file(path: &Path) -> Result<(UtcMicros, Vec<String>), PkiE
     inspect(&read(path)?, &path.display().to_string())
 }
 
-/// Writes a file that must not exist yet, durably.
+/// Writes a file that must not exist yet, durably: it is there whole or not at all, also where the program is killed meanwhile.
 pub(crate) fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<(), PkiError> {
-    let opened = OpenOptions::new().write(true).create_new(true).mode(mode).open(path);
-    let mut file = opened.map_err(|source| match source.kind() {
+    let staged = stage(path, bytes, mode)?;
+    let linked = std::fs::hard_link(&staged, path);
+    std::fs::remove_file(&staged).map_err(file_error(path))?;
+    linked.map_err(|source| match source.kind() {
         std::io::ErrorKind::AlreadyExists => PkiError::Exists { name: path.display().to_string() },
         _ => file_error(path)(source),
     })?;
-    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(file_error(path))?;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(file_error(path))
+    sync_folder_of(path)
 }
 
 /// Puts a file in the place of another, durably: it is the old or the new one at any time.
 pub(crate) fn replace_file(path: &Path, bytes: &[u8], mode: u32) -> Result<(), PkiError> {
+    let staged = stage(path, bytes, mode)?;
+    std::fs::rename(&staged, path).map_err(file_error(path))?;
+    sync_folder_of(path)
+}
+
+/// Writes what a file is to hold beside it, and gives that one's name. One that a killed program has left goes.
+fn stage(path: &Path, bytes: &[u8], mode: u32) -> Result<PathBuf, PkiError> {
     let mut staged = path.as_os_str().to_owned();
     staged.push(".new");
     let staged = PathBuf::from(staged);
     let _there_may_be_none = std::fs::remove_file(&staged);
-    write_new(&staged, bytes, mode)?;
-    std::fs::rename(&staged, path).map_err(file_error(path))?;
-    let folder = path.parent().unwrap_or(Path::new("."));
+    let opened = OpenOptions::new().write(true).create_new(true).mode(mode).open(&staged);
+    let mut file = opened.map_err(file_error(path))?;
+    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(file_error(path))?;
+    Ok(staged)
+}
+
+fn sync_folder_of(path: &Path) -> Result<(), PkiError> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(file_error(path))
 }
 
