@@ -15,8 +15,11 @@ const CITY_KM_MAX: f64 = 100.0;
 /// Kilometres of a degree of latitude.
 const KM_A_DEGREE: f64 = 111.195;
 
-/// The files' coordinates are thousandths of a degree.
+/// Cities' coordinates are thousandths of a degree.
 const SCALE: f64 = 1_000.0;
+
+/// Borders' coordinates are hundredths of a degree.
+const BORDER_SCALE: f64 = 100.0;
 
 /// In which language a place is named.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -137,15 +140,7 @@ impl Province {
     fn read(line: &'static str) -> Option<Self> {
         let mut cells = line.split('\t');
         let (code, english, chinese, drawn) = (cells.next()?, cells.next()?, cells.next()?, cells.next()?);
-        let point = |text: &str| {
-            let (x, y) = text.split_once(',')?;
-            let degrees = |text: &str| Some((text.parse::<f64>().ok()? / SCALE) as f32);
-            Some((degrees(x)?, degrees(y)?))
-        };
-        let rings: Vec<Vec<(f32, f32)>> = drawn
-            .split(';')
-            .map(|ring| ring.split(' ').map(point).collect::<Option<_>>())
-            .collect::<Option<_>>()?;
+        let rings: Vec<Vec<(f32, f32)>> = drawn.split(';').map(ring).collect::<Option<_>>()?;
         let mut bounds = [f32::MAX, f32::MIN, f32::MAX, f32::MIN];
         for (x, y) in rings.iter().flatten() {
             bounds = [bounds[0].min(*x), bounds[1].max(*x), bounds[2].min(*y), bounds[3].max(*y)];
@@ -166,6 +161,19 @@ impl Province {
         let crossed = self.rings.iter().flat_map(|ring| ring.windows(2)).filter(|pair| crosses(pair)).count();
         crossed % 2 == 1
     }
+}
+
+/// A ring's points: the first in hundredths of a degree, each further one as its difference from the one before.
+fn ring(drawn: &str) -> Option<Vec<(f32, f32)>> {
+    let (mut x, mut y) = (0_i32, 0_i32);
+    let step = |text: &str| {
+        let (east, north) = text.split_once(',')?;
+        x = x.checked_add(east.parse().ok()?)?;
+        y = y.checked_add(north.parse().ok()?)?;
+        let degrees = |hundredths: i32| (f64::from(hundredths) / BORDER_SCALE) as f32;
+        Some((degrees(x), degrees(y)))
+    };
+    drawn.split(' ').map(step).collect()
 }
 
 impl City {
