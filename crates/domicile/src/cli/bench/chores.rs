@@ -19,7 +19,6 @@ use wire::gbt32960::Edition;
 
 use super::super::harness::{loopback, program, run_program};
 use super::super::sim::Wallet;
-use super::kill_loop::{INTERVAL, NUMBERED, pseudonym};
 use super::workshop::Workshop;
 use crate::world::World;
 
@@ -30,6 +29,8 @@ const DAYS: u32 = 300;
 const DAYS_A_ROUND_MAX: u32 = 30;
 /// libfaketime looks into its file this often (FAKETIME_CACHE_DURATION=1), and a little.
 const CLOCK_LOOK_TIME: Duration = Duration::from_millis(1_200);
+/// Each of these vehicles sends so often.
+const INTERVAL: Duration = Duration::from_millis(80);
 /// Rows come for so long before a chore begins.
 const COLLECT_TIME: Duration = Duration::from_millis(700);
 /// How long a chore takes, until one has ended by itself.
@@ -49,6 +50,8 @@ const ERASURE: usize = 2;
 /// The chores of a loop.
 pub(super) struct Chores {
     clock: PathBuf,
+    /// Number of the first of the vehicles that are erased.
+    first: u32,
     /// Days that the clock is behind now, and how many of them a round takes.
     behind: u32,
     step: u32,
@@ -66,10 +69,11 @@ pub(super) struct Chores {
 
 impl Chores {
     /// Puts the clock back, so that it can go on for so many rounds.
-    pub(super) fn new(clock: &Path, rounds: u32, seed: u64) -> anyhow::Result<Self> {
+    pub(super) fn new(clock: &Path, first: u32, rounds: u32, seed: u64) -> anyhow::Result<Self> {
         let step = (DAYS / rounds.max(1)).clamp(1, DAYS_A_ROUND_MAX);
         let mut chores = Self {
             clock: clock.to_owned(),
+            first,
             behind: step * (rounds + 1),
             step,
             rng: StdRng::seed_from_u64(seed ^ 0x0C40_4E50),
@@ -103,8 +107,8 @@ impl Chores {
             "compaction" => command.args(["lake", "compact"]),
             "expiry" => command.args(["lake", "expire"]),
             _ => {
-                let index = NUMBERED + (self.round as u32 / CHORES.len() as u32) % VEHICLES;
-                self.erased.push((index, pseudonym(workshop, &vin(index))?));
+                let index = self.first + (self.round as u32 / CHORES.len() as u32) % VEHICLES;
+                self.erased.push((index, workshop.pseudonym(&vin(index))?));
                 command.args(["subject", "erase", "--vin", vin(index).as_str(), "--why", "the kill loop"])
             }
         };
@@ -155,7 +159,7 @@ impl Chores {
         run_program(&["lake", "compact"], folder)?;
         for (index, name) in &self.erased {
             // Where the center was killed before it had taken the request the vehicle has kept its name.
-            if pseudonym(workshop, &vin(*index))? == *name {
+            if workshop.pseudonym(&vin(*index))? == *name {
                 continue;
             }
             for table in ["signals", "positions", "events", "frames", "trips", "gaps"] {
@@ -207,12 +211,13 @@ pub(super) fn drive(
     workshop: &Workshop,
     report: &Arc<Report>,
     stop: &watch::Receiver<bool>,
+    first: u32,
     world: &World,
 ) -> anyhow::Result<()> {
     let wallet = Wallet::open(&workshop.folder, world)?;
     let trust = wallet.trust()?;
     let country = "CN".parse().context("the loop's country")?;
-    for index in NUMBERED..NUMBERED + VEHICLES {
+    for index in first..first + VEHICLES {
         let vin = vin(index);
         let vehicle = Vehicle::new(u64::from(index), index, country, world.clock.now());
         let (port, speaks, source): (_, _, Box<dyn Source>) = if index % 2 == 0 {
@@ -231,7 +236,7 @@ pub(super) fn drive(
                 vin,
                 speaks,
             },
-            pace: Pace::Every(INTERVAL * 10),
+            pace: Pace::Every(INTERVAL),
             outages: None,
             report: report.clone(),
             observer: None,

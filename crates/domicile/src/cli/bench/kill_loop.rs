@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use model::{Event, Position, Protocol, Reading, ReadingSink, UtcMicros, Vin};
+use model::{Event, Position, Protocol, Reading, ReadingSink, UtcMicros};
 use parking_lot::Mutex;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -32,9 +32,9 @@ const VEHICLES_EACH: u32 = 2;
 const KINDS: [NumberedKind; 3] =
     [NumberedKind::Tesla, NumberedKind::Gbt(Edition::V2016), NumberedKind::Gbt(Edition::V2025)];
 /// Vehicles whose every frame is told apart.
-pub(super) const NUMBERED: u32 = VEHICLES_EACH * KINDS.len() as u32;
+const NUMBERED: u32 = VEHICLES_EACH * KINDS.len() as u32;
 /// Each vehicle sends so often.
-pub(super) const INTERVAL: Duration = Duration::from_millis(8);
+const INTERVAL: Duration = Duration::from_millis(8);
 /// Vehicles' counters lie so far apart that a counter names its vehicle.
 const COUNTERS_EACH: u32 = 2_000_000;
 /// Messages carry times of their own, one a second, from so long ago on: in the past, and younger than any term of retention.
@@ -100,7 +100,8 @@ struct Ledgers {
 
 impl KillLoop {
     pub(super) fn run(self, world: &World) -> anyhow::Result<()> {
-        let chores = self.housekeeping.as_ref().map(|clock| Chores::new(clock, self.rounds, self.seed));
+        let chores =
+            self.housekeeping.as_ref().map(|clock| Chores::new(clock, NUMBERED, self.rounds, self.seed));
         let mut chores = chores.transpose()?;
         let more = if chores.is_some() { chores::VEHICLES } else { 0 };
         let mut workshop = Workshop::new(&self.under, NUMBERED + more, world)?;
@@ -114,7 +115,7 @@ impl KillLoop {
             let _inside = runtime.enter();
             let mut drivers = self.drivers(&workshop, start, &acked, &report, &stopped, world)?;
             if chores.is_some() {
-                chores::drive(&mut drivers, &workshop, &report, &stopped, world)?;
+                chores::drive(&mut drivers, &workshop, &report, &stopped, NUMBERED, world)?;
             }
             drivers
         };
@@ -325,7 +326,7 @@ fn rows(workshop: &Workshop) -> anyhow::Result<String> {
     let ask = |sql: &str| run_program(&["query", sql, "--format", "csv"], &workshop.folder);
     let mut rows = String::new();
     for index in 0..NUMBERED {
-        let csv = ask(&sql(&pseudonym(workshop, &vin(index))?))?;
+        let csv = ask(&sql(&workshop.pseudonym(&vin(index))?))?;
         // One line of names is enough.
         let (names, some) = csv.split_once('\n').context("the answer has no line of names")?;
         if rows.is_empty() {
@@ -334,13 +335,6 @@ fn rows(workshop: &Workshop) -> anyhow::Result<String> {
         rows.push_str(some);
     }
     Ok(rows)
-}
-
-/// The name that a vehicle has in the tables now.
-pub(super) fn pseudonym(workshop: &Workshop, vin: &Vin) -> anyhow::Result<String> {
-    let shown = run_program(&["vehicle", "show", vin.as_str(), "--format", "json"], &workshop.folder)?;
-    let shown: serde_json::Value = serde_json::from_str(&shown)?;
-    Ok(shown["vehicle"]["id"].as_str().context("a registered vehicle has a name")?.to_owned())
 }
 
 /// The frames of a vehicle: source, counter, rows, different signals.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 
 use anyhow::{Context, ensure};
+use model::Vin;
 use sim::vehicle::vin;
 
 use super::super::harness::{self, Ports, Server, ServerOptions};
@@ -50,6 +51,14 @@ impl Workshop {
     /// Leaves the folder where it is, to be looked at.
     pub(super) fn keep(&mut self) {
         self.keep = true;
+    }
+
+    /// The name that a vehicle has in the tables now.
+    pub(super) fn pseudonym(&self, vin: &Vin) -> anyhow::Result<String> {
+        let shown =
+            harness::run_program(&["vehicle", "show", vin.as_str(), "--format", "json"], &self.folder)?;
+        let shown: serde_json::Value = serde_json::from_str(&shown)?;
+        Ok(shown["vehicle"]["id"].as_str().context("a registered vehicle has a name")?.to_owned())
     }
 
     /// Starts the center.
