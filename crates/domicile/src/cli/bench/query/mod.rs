@@ -33,7 +33,7 @@ const DAYS: u32 = 28;
 /// Between two messages of a vehicle.
 const INTERVAL: Duration = Duration::from_secs(20);
 /// Rows of `signals` that a message makes, about: it only chooses how long a day is told of.
-const ROWS_A_MESSAGE: u64 = 33;
+const ROWS_A_MESSAGE: u64 = 26;
 /// Messages in flight on each connection.
 const WINDOW: usize = 4;
 /// When the day's telling begins, in UTC: 8 in the morning in China.
