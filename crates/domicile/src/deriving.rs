@@ -36,6 +36,8 @@ struct Desk {
     is_failing: AtomicBool,
     /// Somebody waits: it goes on without rest until nothing is left to do.
     is_hurried: AtomicBool,
+    /// How the tables stood when the deriver was free last.
+    status: Mutex<DerivedStatus>,
 }
 
 impl Derivers {
@@ -45,6 +47,7 @@ impl Derivers {
     /// When the system gives no thread.
     pub(crate) fn start(deriver: Deriver, clock: Arc<dyn Clock>) -> std::io::Result<Self> {
         let desk = Arc::new(Desk {
+            status: Mutex::new(deriver.status()),
             deriver: Mutex::new(deriver),
             clock,
             bell: Bell::default(),
@@ -64,7 +67,7 @@ impl Derivers {
     /// # Errors
     /// What the lake says.
     pub(crate) fn rebuild(&self) -> Result<(), lake::Error> {
-        self.desk.deriver.lock().discard()?;
+        self.desk.with_deriver(Deriver::discard)?;
         self.desk.is_hurried.store(true, Ordering::Relaxed);
         self.desk.bell.call();
         Ok(())
@@ -75,14 +78,18 @@ impl Derivers {
     /// # Errors
     /// What the lake says.
     pub(crate) fn forget(&self, vehicle: VehicleId) -> Result<(), lake::Error> {
-        self.desk.deriver.lock().forget(vehicle)?;
+        self.desk.with_deriver(|deriver| deriver.forget(vehicle))?;
         self.desk.bell.call();
         Ok(())
     }
 
-    /// How the tables stand; `None` while a day is worked out.
-    pub(crate) fn status(&self) -> Option<DerivedStatus> {
-        self.desk.deriver.try_lock().map(|deriver| deriver.status())
+    /// How the tables stand; while a day is worked out, how they stood before.
+    pub(crate) fn status(&self) -> DerivedStatus {
+        let mut status = self.desk.status.lock();
+        if let Some(deriver) = self.desk.deriver.try_lock() {
+            *status = deriver.status();
+        }
+        status.clone()
     }
 
     /// Days worked out, and tries that failed, since the start; whether the last one failed.
@@ -106,7 +113,7 @@ impl Desk {
             loop {
                 let began = self.clock.monotonic();
                 // One day at a time: who asks for something else comes in between.
-                let done = self.deriver.lock().run(&mut || false);
+                let done = self.with_deriver(|deriver| deriver.run(&mut || false));
                 self.is_failing.store(done.is_err(), Ordering::Relaxed);
                 match done {
                     Ok(0) => {
@@ -128,6 +135,14 @@ impl Desk {
                 }
             }
         }
+    }
+
+    /// Does something with the deriver, when it is free, and notes how the tables stand then.
+    fn with_deriver<T>(&self, act: impl FnOnce(&mut Deriver) -> T) -> T {
+        let mut deriver = self.deriver.lock();
+        let done = act(&mut deriver);
+        *self.status.lock() = deriver.status();
+        done
     }
 
     /// Waits for the time, unless somebody waits for the tables; `false` where the program ends.

@@ -311,8 +311,8 @@ pub(crate) fn derived_gauges(derivers: &Derivers, gauges: &mut Gauges<'_, '_>) -
     gauges.counter("derived_days", "Days of the derived tables that were worked out", days)?;
     gauges.counter("derived_failures", "Days that could not be worked out and are tried again", failures)?;
     gauges.gauge("derived_failing", "1 while the last day failed", f64::from(u8::from(is_failing)))?;
-    let Some(status) = derivers.status() else { return Ok(()) };
-    gauges.gauge("derived_days_behind", "Days whose signals have changed since", status.behind as f64)
+    let behind = derivers.status().behind;
+    gauges.gauge("derived_days_behind", "Days whose signals have changed since", behind as f64)
 }
 
 /// Adds gauges to `/metrics`.

@@ -61,15 +61,16 @@ impl Sql for Tables {
             pack: table.pack,
             sorted_at: table.sorted_at.map(|at| at.to_string()),
         };
+        let derived = self.derivers.status();
         LakeView {
             tables: self.lake.status().into_iter().map(view).collect(),
             last_run: self.housekeeper.chores().last_run().map(|at| at.to_string()),
-            derived: self.derivers.status().map(|status| DerivedView {
-                days: status.days,
-                behind: status.behind,
-                files: status.files,
-                bytes: status.bytes,
-            }),
+            derived: DerivedView {
+                days: derived.days,
+                behind: derived.behind,
+                files: derived.files,
+                bytes: derived.bytes,
+            },
         }
     }
 

@@ -52,9 +52,7 @@ pub(crate) struct LakeView {
     pub(crate) tables: Vec<TableFilesView>,
     /// When housekeeping last ended well since the program's start: RFC 3339, UTC.
     pub(crate) last_run: Option<String>,
-    /// None while a day of them is worked out.
-    #[serde(default)]
-    pub(crate) derived: Option<DerivedView>,
+    pub(crate) derived: DerivedView,
 }
 
 /// How the derived tables are.

@@ -31,7 +31,7 @@ use policy::Action;
 use access::{Guard, guard, guard_metrics};
 
 pub(crate) use access::Caller;
-pub(crate) use lake::{DoneView, LakeView, TableFilesView};
+pub(crate) use lake::{DerivedView, DoneView, LakeView, TableFilesView};
 pub(crate) use office::{Live, Office, OfficeError, Rooms};
 pub(crate) use packs::{NewPack, PackView};
 pub(crate) use platforms::{NewPlatform, PlatformView};

@@ -4,7 +4,7 @@ use super::client::{Client, converse};
 #[cfg(feature = "lake")]
 use super::copies::ExportFiles;
 use super::{Folder, Format};
-use crate::api::{DoneView, LakeView, TableFilesView};
+use crate::api::{DerivedView, DoneView, LakeView, TableFilesView};
 use crate::world::World;
 
 /// Look after the tables' files; a serving center does it by itself
@@ -95,16 +95,8 @@ async fn status(format: Format, folder: &Folder, world: &World) -> anyhow::Resul
     for table in &lake.tables {
         print(table);
     }
-    match &lake.derived {
-        Some(derived) => say!(
-            "derived    {} days, {} files, {} bytes; {} days have newer signals",
-            derived.days,
-            derived.files,
-            derived.bytes,
-            derived.behind
-        ),
-        None => say!("derived    a day is worked out"),
-    }
+    let DerivedView { days, files, bytes, behind } = &lake.derived;
+    say!("derived    {days} days, {files} files, {bytes} bytes; {behind} days have newer signals");
     say!("last run since the start: {}", lake.last_run.as_deref().unwrap_or("none yet"));
     Ok(())
 }

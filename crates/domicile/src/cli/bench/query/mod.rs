@@ -358,9 +358,9 @@ fn derive(workshop: &Workshop, world: &World) -> anyhow::Result<Value> {
     let began = world.clock.monotonic();
     harness::run_program(&["lake", "rebuild"], &workshop.folder)?;
     loop {
-        let derived = lake(&workshop.folder, world)?.derived;
+        let behind = lake(&workshop.folder, world)?.derived.behind;
         let seconds = world.clock.monotonic() - began;
-        if derived.is_some_and(|derived| derived.behind == 0) {
+        if behind == 0 {
             return Ok(json!({ "seconds": rounded(seconds.as_secs_f64()) }));
         }
         ensure!(seconds < DERIVING_TIME_MAX, "the derived tables are not worked out");
