@@ -23,6 +23,8 @@ pub(super) struct Verified {
     pub(super) entries: u64,
     /// Objects that wait for their entries: what a kill leaves between the two.
     pub(super) pending: usize,
+    /// Entries of what was destroyed because its term was over.
+    pub(super) expired: u64,
 }
 
 /// Verifies the ledger of a center at rest, as `domicile ledger verify` does.
@@ -32,7 +34,8 @@ pub(super) fn verify_ledger(workshop: &Workshop, world: &World) -> anyhow::Resul
     let shown = report.findings.iter().take(FINDINGS_SHOWN);
     let shown: Vec<String> = shown.map(|finding| format!("{}: {}", finding.place, finding.what)).collect();
     ensure!(report.passed(), "the store and its ledger do not agree:\n{}", shown.join("\n"));
-    Ok(Verified { entries: report.size, pending: report.pending.len() })
+    let expired = report.kinds.get("expired").copied().unwrap_or_default();
+    Ok(Verified { entries: report.size, pending: report.pending.len(), expired })
 }
 
 /// The numbered frames, by vehicle and number, that lie in batches which the log has an entry of. Each batch is read from the object

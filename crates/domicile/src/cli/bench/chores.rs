@@ -1,5 +1,6 @@
 //! What the center is busy with when a kill comes: putting files together, taking out what is over its term, and erasing a vehicle. Days pass
-//! from round to round, so that terms end: the clock is libfaketime's, and this is who sets it.
+//! from round to round, so that terms end: the clock is libfaketime's, and this is who sets it. A serving center is confined and can't
+//! read the file that the clock stands in, so it is started with the days in its environment.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
@@ -7,6 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
+use model::{Class, UtcMicros};
+use policy::Pack;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use sim::client::{Driver, Endpoint, Pace, Report, Source, Speaks, Target};
@@ -19,9 +22,12 @@ use wire::gbt32960::Edition;
 
 use super::super::harness::{loopback, program, run_program};
 use super::super::sim::Wallet;
+use super::bookkeeping::verify_ledger;
 use super::workshop::Workshop;
 use crate::world::World;
 
+/// The country whose terms are over.
+const COUNTRY: &str = "CN";
 /// Vehicles beside the numbered ones, that drive and charge; they are erased in turn, and go on sending.
 pub(super) const VEHICLES: u32 = 4;
 /// The rounds are spread over so many days: longer than places are kept, shorter than anything that the numbered vehicles say.
@@ -55,6 +61,8 @@ pub(super) struct Chores {
     /// Days that the clock is behind now, and how many of them a round takes.
     behind: u32,
     step: u32,
+    rounds: u32,
+    pack: Pack,
     rng: StdRng,
     round: usize,
     /// How long each chore took when it last ended by itself.
@@ -70,12 +78,16 @@ pub(super) struct Chores {
 impl Chores {
     /// Puts the clock back, so that it can go on for so many rounds.
     pub(super) fn new(clock: &Path, first: u32, rounds: u32, seed: u64) -> anyhow::Result<Self> {
+        ensure!(rounds <= DAYS, "a round is a day at least: not more than {DAYS} rounds");
         let step = (DAYS / rounds.max(1)).clamp(1, DAYS_A_ROUND_MAX);
+        let country = COUNTRY.parse().context("the loop's country")?;
         let mut chores = Self {
             clock: clock.to_owned(),
             first,
             behind: step * (rounds + 1),
             step,
+            rounds,
+            pack: Pack::parse(Pack::builtin(country))?,
             rng: StdRng::seed_from_u64(seed ^ 0x0C40_4E50),
             round: 0,
             took: [CHORE_TIME_FIRST; CHORES.len()],
@@ -95,6 +107,20 @@ impl Chores {
             .with_context(|| self.clock.display().to_string())?;
         std::thread::sleep(CLOCK_LOOK_TIME);
         Ok(())
+    }
+
+    /// What the environment of a center is that is started now: its clock, and what its settings differ in. Rows expire only when a chore asks.
+    pub(super) fn environment(&self) -> [(&'static str, String); 3] {
+        [
+            ("FAKETIME", format!("-{}d", self.behind)),
+            ("DOMICILE_STORE_BATCH_AGE_MS_MAX", BATCH_AGE.as_millis().to_string()),
+            ("DOMICILE_LAKE_MAINTAIN_INTERVAL_S", "0".to_owned()),
+        ]
+    }
+
+    /// Whether what is of a class outlives the rounds.
+    pub(super) fn keeps(&self, class: Class) -> bool {
+        self.pack.retention_days(class) > DAYS
     }
 
     /// Begins a chore of the running center, and comes back somewhere in it.
@@ -168,10 +194,38 @@ impl Chores {
                 ensure!(rows.lines().nth(1) == Some("0"), "{table} has rows of an erased vehicle: {rows}");
             }
         }
-        let sql =
-            "select count(*) as n, min(received_at) as oldest, max(received_at) as newest from positions";
-        let positions = run_program(&["query", sql, "--format", "csv"], folder)?;
-        println!("positions that are left: {}", positions.lines().nth(1).unwrap_or_default());
+        self.check_days(workshop, world)
+    }
+
+    /// Days passed for the center, rows of long terms of all of them are there, and none of the short terms that are over.
+    fn check_days(&self, workshop: &Workshop, world: &World) -> anyhow::Result<()> {
+        let one = |sql: &str| -> anyhow::Result<u64> {
+            let csv = run_program(&["query", sql, "--format", "csv"], &workshop.folder)?;
+            Ok(csv.lines().nth(1).context("an answer without a row")?.parse()?)
+        };
+        let days = one("select count(distinct date_trunc('day', received_at)) as n from signals")?;
+        let expired = verify_ledger(workshop, world)?.expired;
+        println!(
+            "rows were received on {days} different days; {expired} entries say what was destroyed when its term was over"
+        );
+        // Rounds that are killed while they start have no rows.
+        ensure!(days * 2 > u64::from(self.rounds), "the center's clock did not move on");
+        ensure!(expired > 0, "nothing was over its term");
+        let today = world.clock.now();
+        for class in [Class::Location, Class::Sensitive, Class::Important] {
+            let term = i64::from(self.pack.retention_days(class)) * UtcMicros::PER_DAY;
+            let over = format!("received_at < timestamp '{}'", today.plus_micros(-term));
+            let mut old = 0;
+            let paths = paths(|of| of == class);
+            if !paths.is_empty() {
+                old +=
+                    one(&format!("select count(*) as n from signals where {over} and signal in ({paths})"))?;
+            }
+            if class == Class::Location {
+                old += one(&format!("select count(*) as n from positions where {over}"))?;
+            }
+            ensure!(old == 0, "{old} rows are older than their term");
+        }
         Ok(())
     }
 
@@ -200,9 +254,11 @@ impl Drop for Chores {
     }
 }
 
-/// What a center's settings differ in.
-pub(super) fn environment() -> [(&'static str, String); 1] {
-    [("DOMICILE_STORE_BATCH_AGE_MS_MAX", BATCH_AGE.as_millis().to_string())]
+/// The signals of some classes, as a list in SQL.
+pub(super) fn paths(is_meant: impl Fn(Class) -> bool) -> String {
+    let meant = wire::catalogue::signals().iter().filter(|signal| is_meant(signal.class));
+    let quoted: Vec<String> = meant.map(|signal| format!("'{}'", signal.path)).collect();
+    quoted.join(", ")
 }
 
 /// Starts the vehicles that say where they are.
@@ -216,7 +272,7 @@ pub(super) fn drive(
 ) -> anyhow::Result<()> {
     let wallet = Wallet::open(&workshop.folder, world)?;
     let trust = wallet.trust()?;
-    let country = "CN".parse().context("the loop's country")?;
+    let country = COUNTRY.parse().context("the loop's country")?;
     for index in first..first + VEHICLES {
         let vin = vin(index);
         let vehicle = Vehicle::new(u64::from(index), index, country, world.clock.now());

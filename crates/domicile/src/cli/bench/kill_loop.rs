@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use model::{Event, Position, Protocol, Reading, ReadingSink, UtcMicros};
+use model::{Class, Event, Position, Protocol, Reading, ReadingSink, UtcMicros};
 use parking_lot::Mutex;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -106,7 +106,7 @@ impl KillLoop {
         let more = if chores.is_some() { chores::VEHICLES } else { 0 };
         let mut workshop = Workshop::new(&self.under, NUMBERED + more, world)?;
         let start = world.clock.now().plus_micros(-HISTORY_MICROS);
-        let expected = expected(start)?;
+        let expected = expected(start, &|class| keeps(chores.as_ref(), class))?;
         let acked = Arc::new(Acked::default());
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         let report = Arc::new(Report::default());
@@ -203,14 +203,6 @@ impl KillLoop {
         Ok(tasks)
     }
 
-    fn serve(&self, workshop: &Workshop) -> anyhow::Result<Server> {
-        if self.housekeeping.is_none() {
-            return workshop.serve(Some(true));
-        }
-        let options = ServerOptions { ports: workshop.ports, lake: Some(true), unbounded: true, log: None };
-        Server::start_with(&workshop.folder, options, &chores::environment())
-    }
-
     /// Starts and kills the center so many times; every round but those killed at start must bring acks, and after each kill the
     /// ledger must verify as the center lies there.
     fn rounds(
@@ -226,7 +218,7 @@ impl KillLoop {
             if let Some(chores) = chores {
                 chores.next_days()?;
             }
-            let mut server = self.serve(workshop)?;
+            let mut server = serve(workshop, chores.as_ref())?;
             let at_start = rng.random_ratio(1, KILL_AT_START_ONE_IN) && round < self.rounds;
             if at_start {
                 std::thread::sleep(KILL_AT_START_AFTER_MAX.mul_f64(rng.random_range(0.0..1.0)));
@@ -275,7 +267,7 @@ impl KillLoop {
         chores: Option<&Chores>,
         world: &World,
     ) -> anyhow::Result<Verdict> {
-        let mut server = self.serve(workshop)?;
+        let mut server = serve(workshop, chores)?;
         server.wait_ready(world)?;
         if let Some(chores) = chores {
             chores.finish(workshop, world)?;
@@ -283,7 +275,7 @@ impl KillLoop {
         let deadline = world.clock.monotonic() + RECOVERY_TIME_MAX;
         let mut last = None;
         loop {
-            let csv = rows(workshop)?;
+            let csv = rows(workshop, chores)?;
             let mut verdict = judge(&csv, &acked.0.lock(), expected)?;
             // Once nothing is missing the answer must stay the same: what comes late must not come twice.
             let settled = verdict.missing == 0 && last.as_ref() == Some(&verdict);
@@ -309,6 +301,17 @@ impl Verdict {
     }
 }
 
+fn serve(workshop: &Workshop, chores: Option<&Chores>) -> anyhow::Result<Server> {
+    let Some(chores) = chores else { return workshop.serve(Some(true)) };
+    let options = ServerOptions { ports: workshop.ports, lake: Some(true), unbounded: true, log: None };
+    Server::start_with(&workshop.folder, options, &chores.environment())
+}
+
+/// Whether readings of a class are there to the end: without chores nothing is over its term.
+fn keeps(chores: Option<&Chores>, class: Class) -> bool {
+    chores.is_none_or(|chores| chores.keeps(class))
+}
+
 fn first_counter(index: u32) -> u32 {
     (index + 1) * COUNTERS_EACH
 }
@@ -322,11 +325,11 @@ pub(super) fn counters() -> [(&'static str, &'static str, f64); 2] {
 }
 
 /// A row a frame, as [`sql`] asks for them. Vehicle by vehicle, because counting different signals takes memory for each frame.
-fn rows(workshop: &Workshop) -> anyhow::Result<String> {
+fn rows(workshop: &Workshop, chores: Option<&Chores>) -> anyhow::Result<String> {
     let ask = |sql: &str| run_program(&["query", sql, "--format", "csv"], &workshop.folder);
     let mut rows = String::new();
     for index in 0..NUMBERED {
-        let csv = ask(&sql(&workshop.pseudonym(&vin(index))?))?;
+        let csv = ask(&sql(&workshop.pseudonym(&vin(index))?, chores))?;
         // One line of names is enough.
         let (names, some) = csv.split_once('\n').context("the answer has no line of names")?;
         if rows.is_empty() {
@@ -337,23 +340,25 @@ fn rows(workshop: &Workshop) -> anyhow::Result<String> {
     Ok(rows)
 }
 
-/// The frames of a vehicle: source, counter, rows, different signals.
-fn sql(vehicle: &str) -> String {
+/// The frames of a vehicle: source, counter, rows, different signals; without what is over its term.
+fn sql(vehicle: &str, chores: Option<&Chores>) -> String {
     let is_counter =
         counters().map(|(source, path, _)| format!("(source = '{source}' and signal = '{path}')"));
+    let over = chores.map(|chores| chores::paths(|class| !chores.keeps(class)));
+    let kept = over.map(|paths| format!(" and signal not in ({paths})")).unwrap_or_default();
     format!(
         "select source, max(case when {} then value end) as counter, count(*) as readings, \
-         count(distinct signal) as signals from signals where vehicle = '{vehicle}' group by source, time",
+         count(distinct signal) as signals from signals where vehicle = '{vehicle}'{kept} group by source, time",
         is_counter.join(" or ")
     )
 }
 
-/// How many rows a frame of each source becomes, as the decoder says: all frames of a source have the same.
-fn expected(start: UtcMicros) -> anyhow::Result<HashMap<&'static str, u64>> {
-    struct Count(u64);
-    impl ReadingSink for Count {
-        fn reading(&mut self, _: Reading<'_>) {
-            self.0 += 1;
+/// How many rows that are kept a frame of each source becomes, as the decoder says: all frames of a source have the same.
+fn expected(start: UtcMicros, keeps: &dyn Fn(Class) -> bool) -> anyhow::Result<HashMap<&'static str, u64>> {
+    struct Count<'a>(u64, &'a dyn Fn(Class) -> bool);
+    impl ReadingSink for Count<'_> {
+        fn reading(&mut self, reading: Reading<'_>) {
+            self.0 += u64::from((self.1)(wire::catalogue::info(reading.signal).class));
         }
         fn position(&mut self, _: Position) {}
         fn event(&mut self, _: Event<'_>) {}
@@ -368,7 +373,7 @@ fn expected(start: UtcMicros) -> anyhow::Result<HashMap<&'static str, u64>> {
             Body::Gbt { .. } => Protocol::Gbt32960,
         };
         let mut context = wire::Context::new(Keys::default(), CoordinateSystem::Wgs84);
-        let mut count = Count(0);
+        let mut count = Count(0, keeps);
         wire::decode(protocol, &sent_bytes(vin(0), &message), now, &mut context, &mut count)?;
         let known = expected.insert(protocol_and_edition(kind), count.0);
         ensure!(known.is_none(), "each kind is counted once");
