@@ -7,12 +7,12 @@ mod words;
 
 use std::marker::PhantomData;
 
-use model::GatewayName;
+use model::{CenterName, GatewayName};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
-pub use words::{About, Commitment, Label, Minute, ObjectName, Opening, Rule, Word};
+pub use words::{About, Commitment, Label, Minute, ObjectName, Opening, Root, Rule, Word};
 
 /// Longest entry. Longer lists go into a manifest.
 pub const ENTRY_BYTES_MAX: usize = 4096;
@@ -22,8 +22,9 @@ const VERSION: &str = "{\"v\":1,\"kind\":\"";
 pub const DESTROYED_NAMES_MAX: usize = 16;
 
 /// The kinds that this program writes.
-const KINDS: [&str; 13] = [
+const KINDS: [&str; 14] = [
     "charter",
+    "mirrored",
     "adopted",
     "stored",
     "control",
@@ -43,6 +44,10 @@ const KINDS: [&str; 13] = [
 pub enum Entry {
     /// The center was born: its genesis.
     Charter(Whole),
+    /// The country's list of centers has a new version.
+    Chartered(Numbered),
+    /// Another center's log and objects are held here, up to a size of its log.
+    Mirrored(Mirrored),
     /// What a center from before the ledger held.
     Adopted(Adopted),
     /// A batch or an import of records was stored.
@@ -105,6 +110,19 @@ pub struct Numbered {
     pub number: u64,
     /// What commits to it.
     pub commitment: Commitment,
+}
+
+/// What is held of another center.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Mirrored {
+    /// The other center.
+    #[serde(with = "text")]
+    pub center: CenterName,
+    /// Entries of its log: every object that they name is held here, or the entry that took it away is among them.
+    pub size: u64,
+    /// The root of the log's tree of that size.
+    pub root: Root,
 }
 
 /// A country pack.
@@ -294,7 +312,8 @@ impl Entry {
     /// The kind, as it is written.
     pub fn kind(&self) -> &str {
         match self {
-            Self::Charter(_) => "charter",
+            Self::Charter(_) | Self::Chartered(_) => "charter",
+            Self::Mirrored(_) => "mirrored",
             Self::Adopted(_) => "adopted",
             Self::Stored(_) => "stored",
             Self::Control(_) => "control",
@@ -323,9 +342,9 @@ impl Entry {
             Self::Adopted(Adopted::Records(records)) | Self::Stored(Stored::Records(records)) => {
                 Some((&records.object, &records.commitment))
             }
-            Self::Adopted(Adopted::Control(numbered)) | Self::Control(numbered) => {
-                Some((&numbered.object, &numbered.commitment))
-            }
+            Self::Adopted(Adopted::Control(numbered))
+            | Self::Control(numbered)
+            | Self::Chartered(numbered) => Some((&numbered.object, &numbered.commitment)),
             Self::Adopted(Adopted::Pack(pack)) | Self::Policy(pack) => Some((&pack.object, &pack.commitment)),
             Self::Adopted(Adopted::Table(tabled)) | Self::Tabled(tabled) => {
                 Some((&tabled.manifest, &tabled.commitment))
@@ -342,6 +361,8 @@ impl Entry {
         let mut to = format!("{VERSION}{}\",\"at\":\"{at}\"", self.kind()).into_bytes();
         match self {
             Self::Charter(facts) => push(&mut to, None, facts),
+            Self::Chartered(facts) => push(&mut to, None, facts),
+            Self::Mirrored(facts) => push(&mut to, None, facts),
             Self::Adopted(Adopted::Genesis(facts)) => push(&mut to, Some(("what", "genesis")), facts),
             Self::Adopted(Adopted::Batch(facts)) => push(&mut to, Some(("what", "batch")), facts),
             Self::Adopted(Adopted::Records(facts)) => push(&mut to, Some(("what", "records")), facts),
@@ -381,7 +402,12 @@ impl Entered {
         let (at, rest) = rest.split_once('"').ok_or_else(|| malformed("its time does not end"))?;
         let at = at.parse().map_err(|rule: Rule| malformed(rule.0))?;
         let entry = match kind {
-            "charter" => Entry::Charter(body(rest)?),
+            // A version of the charter has a number, and the genesis has none.
+            "charter" => match body(rest) {
+                Ok(numbered) => Entry::Chartered(numbered),
+                Err(_) => Entry::Charter(body(rest)?),
+            },
+            "mirrored" => Entry::Mirrored(body(rest)?),
             "adopted" => Entry::Adopted(match tagged(rest, "what")? {
                 ("genesis", rest) => Adopted::Genesis(body(rest)?),
                 ("batch", rest) => Adopted::Batch(body(rest)?),

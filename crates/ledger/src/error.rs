@@ -81,6 +81,15 @@ pub enum Error {
         /// The size that a cosigner has seen.
         seen: u64,
     },
+    /// A log has two histories.
+    #[error(
+        "the log has another history than the one that is held here: its first {size} entries are not the same. Somebody rewrote \
+         it, or its center was restored wrongly; keep both and ask who answers for it"
+    )]
+    Forked {
+        /// The size up to which it is held here.
+        size: u64,
+    },
     /// Another process has claimed the log.
     #[error("another writer (epoch {epoch}) has claimed the log; this process must stop writing")]
     Fenced {
@@ -133,7 +142,7 @@ impl Error {
     pub fn kind(&self) -> Kind {
         match self {
             Self::Unavailable { .. } | Self::TimedOut | Self::Failed { .. } => Kind::Unavailable,
-            Self::Corrupt { .. } | Self::RolledBack { .. } => Kind::Corrupt,
+            Self::Corrupt { .. } | Self::RolledBack { .. } | Self::Forked { .. } => Kind::Corrupt,
             Self::OutOfRange { .. } => Kind::Missing,
             Self::Malformed { .. }
             | Self::BadSignature { .. }

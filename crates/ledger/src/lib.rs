@@ -18,6 +18,8 @@ pub mod witness;
 #[cfg(feature = "writer")]
 mod book;
 #[cfg(feature = "writer")]
+pub mod copy;
+#[cfg(feature = "writer")]
 pub mod entry;
 #[cfg(feature = "writer")]
 mod reader;

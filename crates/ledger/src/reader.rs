@@ -104,7 +104,7 @@ pub(crate) struct Grown {
 }
 
 /// The entries of the incomplete bundle at the right edge, encoded.
-fn read_partial_bundle(tiles: &StoreTiles, size: u64) -> Result<Vec<u8>, Error> {
+pub(crate) fn read_partial_bundle(tiles: &StoreTiles, size: u64) -> Result<Vec<u8>, Error> {
     let width = tile::edge_width(size, 0);
     if width == 0 {
         return Ok(Vec::new());

@@ -84,6 +84,16 @@ impl Names {
         self.under(&format!("policy/{sequence:020}.toml"))
     }
 
+    /// The folder of the charter's versions.
+    pub fn charters(&self) -> Path {
+        self.under("charter")
+    }
+
+    /// One version of the country's charter: `charter/<20 digits>.note`.
+    pub fn charter(&self, version: u64) -> Path {
+        self.under(&format!("charter/{version:020}.note"))
+    }
+
     /// The folder of sales, ownership and service records.
     pub fn records(&self) -> Path {
         self.under("records")
@@ -147,6 +157,7 @@ impl Names {
         }
         let numbered = numbered(self.controls(), ".json", ObjectKind::Control)
             .or_else(|| numbered(self.packs(), ".toml", ObjectKind::Pack))
+            .or_else(|| numbered(self.charters(), ".note", ObjectKind::Charter))
             .or_else(|| numbered(self.records(), ".parquet", ObjectKind::Record))
             .or_else(|| numbered(self.manifests(), ".json", ObjectKind::Manifest));
         if let Some(kind) = numbered {
@@ -191,6 +202,8 @@ pub enum ObjectKind {
     Control(u64),
     /// A country pack, by its number.
     Pack(u64),
+    /// A version of the country's charter.
+    Charter(u64),
     /// An import of records, by its number.
     Record(u64),
     /// A manifest, by its number.
@@ -290,6 +303,7 @@ mod tests {
         let kind = |name: &str| names.kind(&Path::from(name));
         assert_eq!(names.kind(&names.control(7)), ObjectKind::Control(7));
         assert_eq!(names.kind(&names.pack(1)), ObjectKind::Pack(1));
+        assert_eq!(names.kind(&names.charter(4)), ObjectKind::Charter(4));
         assert_eq!(names.kind(&names.record(2)), ObjectKind::Record(2));
         assert_eq!(names.kind(&names.manifest(3)), ObjectKind::Manifest(3));
         assert_eq!(names.kind(&names.genesis_signature()), ObjectKind::GenesisSignature);

@@ -97,6 +97,7 @@ impl Subject {
             last_seen: Seen::of(folder).read(),
             witnesses: witness_keys(&center)?,
             quorum: center.settings.ledger.quorum as usize,
+            is_copy: false,
         };
         let objects = Objects::read_only(&center.settings.store_folder(folder))?;
         Ok(Self { objects, names: center.names(), log_key: center.genesis.log_key(), options })

@@ -18,6 +18,8 @@ pub(crate) struct Marks {
     pub(crate) gateways: BTreeMap<GatewayName, u64>,
     /// The last change of the registry; 0 where there is none. So for the next three.
     pub(crate) control: u64,
+    /// The last version of the country's charter.
+    pub(crate) charter: u64,
     pub(crate) pack: u64,
     pub(crate) record: u64,
     pub(crate) manifest: u64,
@@ -60,6 +62,7 @@ impl Marks {
             },
             Entry::Refused(_)
             | Entry::Read(_)
+            | Entry::Mirrored(_)
             | Entry::Superseded(_)
             | Entry::Degraded(_)
             | Entry::Checked(_)
@@ -69,6 +72,7 @@ impl Marks {
             Entry::Stored(Stored::Records(records)) => numbered("import", self.record, records.number),
             Entry::Control(control) => numbered("change", self.control, control.number),
             Entry::Policy(pack) => numbered("pack", self.pack, pack.number),
+            Entry::Chartered(charter) => numbered("charter", self.charter, charter.number),
             Entry::Tabled(tabled) => self.place_of_table(tabled, false),
             Entry::Erased(destroyed) | Entry::Expired(destroyed) => self.place_of_destruction(destroyed),
         }
@@ -93,6 +97,7 @@ impl Marks {
             Entry::Control(control) | Entry::Adopted(Adopted::Control(control)) => {
                 self.control = self.control.max(control.number);
             }
+            Entry::Chartered(charter) => self.charter = self.charter.max(charter.number),
             Entry::Policy(pack) | Entry::Adopted(Adopted::Pack(pack)) => {
                 self.pack = self.pack.max(pack.number)
             }
@@ -107,6 +112,7 @@ impl Marks {
             }
             Entry::Refused(_)
             | Entry::Read(_)
+            | Entry::Mirrored(_)
             | Entry::Superseded(_)
             | Entry::Degraded(_)
             | Entry::Checked(_)

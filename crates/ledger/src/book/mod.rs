@@ -138,6 +138,11 @@ impl Book {
         self.inner.marks.read().pack
     }
 
+    /// The last version of the country's charter that is entered; 0 where there is none.
+    pub fn charter_version(&self) -> u64 {
+        self.inner.marks.read().charter
+    }
+
     /// The last import of records that is entered; 0 where there is none.
     pub fn record_number(&self) -> u64 {
         self.inner.marks.read().record
@@ -205,10 +210,14 @@ impl Book {
         self.in_series(Entry::Tabled(tabled))
     }
 
-    /// Enters what has no object: refusals, looks, degradations, checks.
+    /// Enters what has no object: refusals, looks, degradations, checks, and what is held of others.
     pub fn enter(&self, entry: &Entry) -> Result<Pending, Error> {
         match entry {
-            Entry::Refused(_) | Entry::Read(_) | Entry::Degraded(_) | Entry::Checked(_) => self.append(entry),
+            Entry::Refused(_)
+            | Entry::Read(_)
+            | Entry::Mirrored(_)
+            | Entry::Degraded(_)
+            | Entry::Checked(_) => self.append(entry),
             other => Err(Error::malformed(
                 "entry",
                 format!("`{}` speaks of an object and is not entered so", other.kind()),

@@ -40,6 +40,7 @@ struct Found {
     batches: Vec<BatchName>,
     controls: Vec<u64>,
     packs: Vec<u64>,
+    charters: Vec<u64>,
     records: Vec<u64>,
     manifests: Vec<u64>,
     tables: BTreeMap<String, Vec<Path>>,
@@ -67,6 +68,7 @@ impl Book {
         }
         let found = self.find()?;
         found.packs.iter().try_for_each(|&number| progress.pack(number, adopts))?;
+        found.charters.iter().try_for_each(|&version| progress.charter(version))?;
         found.controls.iter().try_for_each(|&number| progress.control(number, adopts))?;
         found.records.iter().try_for_each(|&number| progress.records(number, adopts))?;
         let paths: Vec<Path> = found.batches.iter().map(BatchName::path).collect();
@@ -83,7 +85,7 @@ impl Book {
         Ok(progress.done)
     }
 
-    /// Enters the packs, the registry's changes and the records that follow those entered last, without a look at anything else. For
+    /// Enters the packs, the charter's versions, the registry's changes and the records that follow those entered last, without a look at anything else. For
     /// a book that was reconciled: called whenever one of them was written.
     pub fn enter_changes(&self, meaning: &dyn Meaning) -> Result<(), Error> {
         let done = Reconciled { entered: 0, adopted: false, last: None };
@@ -92,6 +94,9 @@ impl Book {
         let is_there = |name: &Path| self.inner.objects.read(name).map(|found| found.is_some());
         while is_there(&names.pack(self.pack_number() + 1))? {
             progress.pack(self.pack_number() + 1, false)?;
+        }
+        while is_there(&names.charter(self.charter_version() + 1))? {
+            progress.charter(self.charter_version() + 1)?;
         }
         while is_there(&names.control(self.control_number() + 1))? {
             progress.control(self.control_number() + 1, false)?;
@@ -119,6 +124,7 @@ impl Book {
             inner.names.batches(),
             inner.names.controls(),
             inner.names.packs(),
+            inner.names.charters(),
             inner.names.records(),
             inner.names.manifests(),
             inner.names.tables(),
@@ -133,6 +139,7 @@ impl Book {
                         }
                     }
                     ObjectKind::Control(number) if number > marks.control => found.controls.push(number),
+                    ObjectKind::Charter(version) if version > marks.charter => found.charters.push(version),
                     ObjectKind::Pack(number) if number > marks.pack => found.packs.push(number),
                     ObjectKind::Record(number) if number > marks.record => found.records.push(number),
                     ObjectKind::Manifest(number) if number > marks.manifest => found.manifests.push(number),
@@ -165,6 +172,15 @@ impl Progress<'_> {
     fn control(&mut self, number: u64, adopts: bool) -> Result<(), Error> {
         let control = self.book.numbered(&self.book.inner.names.control(number), number)?;
         self.enter(if adopts { Entry::Adopted(Adopted::Control(control)) } else { Entry::Control(control) })
+    }
+
+    /// A version of the charter. None is from before the ledger, and where an older center is adopted its charter follows the genesis.
+    fn charter(&mut self, version: u64) -> Result<(), Error> {
+        if self.book.is_new() && self.done.adopted {
+            return Ok(());
+        }
+        let charter = self.book.numbered(&self.book.inner.names.charter(version), version)?;
+        self.enter(Entry::Chartered(charter))
     }
 
     fn pack(&mut self, number: u64, adopts: bool) -> Result<(), Error> {

@@ -4,6 +4,28 @@ use object_store::path::Path;
 
 /// The folder of a table's log.
 const LOG_FOLDER: &str = "_delta_log";
+/// The pointer to the newest checkpoint.
+const LAST_CHECKPOINT: &str = "_last_checkpoint";
+
+/// The folder of a table's log.
+pub(crate) fn log(table: &Path) -> Path {
+    table.clone().join(LOG_FOLDER)
+}
+
+/// The commit of a version.
+pub(crate) fn commit(table: &Path, version: i64) -> Path {
+    log(table).join(format!("{version:020}.json"))
+}
+
+/// The checkpoint of a version.
+pub(crate) fn checkpoint(table: &Path, version: i64) -> Path {
+    log(table).join(format!("{version:020}.checkpoint.parquet"))
+}
+
+/// The pointer to the newest checkpoint.
+pub(crate) fn last_checkpoint(table: &Path) -> Path {
+    log(table).join(LAST_CHECKPOINT)
+}
 
 /// What an object in a table's folder is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -18,7 +40,7 @@ pub(crate) enum TableFile {
 
 /// What an object in a table's folder is.
 pub(crate) fn file(table: &Path, object: &Path) -> TableFile {
-    let log = table.clone().join(LOG_FOLDER);
+    let log = log(table);
     if !object.prefix_matches(&log) {
         return TableFile::Data;
     }
@@ -30,7 +52,7 @@ pub(crate) fn file(table: &Path, object: &Path) -> TableFile {
     let is_child = object.parts_count() == log.parts_count() + 1;
     match name.strip_suffix(".json").and_then(version) {
         Some(version) if is_child => TableFile::Commit(version),
-        _ if is_child && (name == "_last_checkpoint" || name.ends_with(".checkpoint.parquet")) => {
+        _ if is_child && (name == LAST_CHECKPOINT || name.ends_with(".checkpoint.parquet")) => {
             TableFile::Derived
         }
         // Anything else there is no file of this program: it needs an entry, and has none.

@@ -3,8 +3,8 @@
 use model::UtcMicros;
 
 use super::{
-    About, Adopted, BatchFacts, Checked, Degraded, Destroyed, Entered, Entry, Ground, Minute, Numbered,
-    Opening, Pack, Read, RecordsFacts, Refused, Stored, Superseded, Tabled, Whole, Word,
+    About, Adopted, BatchFacts, Checked, Degraded, Destroyed, Entered, Entry, Ground, Minute, Mirrored,
+    Numbered, Opening, Pack, Read, RecordsFacts, Refused, Root, Stored, Superseded, Tabled, Whole, Word,
 };
 
 fn at() -> Minute {
@@ -81,6 +81,22 @@ fn every_kind() -> Vec<(Entry, &'static str)> {
         (
             Entry::Control(control),
             r#""object":"c/control/00000000000000000007.json","number":7,"commitment":""#,
+        ),
+        (
+            Entry::Chartered(Numbered {
+                object: name("c/charter/00000000000000000002.note"),
+                number: 2,
+                commitment,
+            }),
+            r#""kind":"charter","at":"2026-11-24T20:10Z","object":"c/charter/00000000000000000002.note","number":2,"#,
+        ),
+        (
+            Entry::Mirrored(Mirrored {
+                center: "beijing-1".parse().expect("a name"),
+                size: 77,
+                root: Root([1; 32]),
+            }),
+            r#""center":"beijing-1","size":77,"root":"AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE="}"#,
         ),
         (Entry::Policy(pack), r#","number":1,"version":"cn-1","commitment":""#),
         (Entry::Tabled(table), r#""added":2,"removed":0}"#),

@@ -276,16 +276,33 @@ impl FromStr for Commitment {
     type Err = Rule;
 
     fn from_str(text: &str) -> Result<Self, Rule> {
-        const RULE: Rule = Rule("a commitment is 32 bytes in base64");
-        let mut bytes = [0; 32];
-        // The decoder asks for room for what the text's length could hold at most.
-        let mut space = [0; 36];
-        let length = STANDARD.decode_slice(text, &mut space).map_err(|_| RULE)?;
-        if length != bytes.len() {
-            return Err(RULE);
-        }
-        bytes.copy_from_slice(&space[..length]);
-        Ok(Self(bytes))
+        bytes_of(text).map(Self).ok_or(Rule("a commitment is 32 bytes in base64"))
+    }
+}
+
+/// Reads 32 bytes in base64.
+fn bytes_of(text: &str) -> Option<[u8; 32]> {
+    // The decoder asks for room for what the text's length could hold at most.
+    let mut space = [0; 36];
+    let length = STANDARD.decode_slice(text, &mut space).ok()?;
+    space[..length].try_into().ok()
+}
+
+/// The root of a log's tree. In base64.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Root(pub crate::Hash);
+
+impl FromStr for Root {
+    type Err = Rule;
+
+    fn from_str(text: &str) -> Result<Self, Rule> {
+        bytes_of(text).map(Self).ok_or(Rule("a root is 32 bytes in base64"))
+    }
+}
+
+impl fmt::Display for Root {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&STANDARD.encode(self.0))
     }
 }
 
@@ -355,7 +372,7 @@ macro_rules! as_text {
         }
     )*};
 }
-as_text!(Word, Label, ObjectName, Commitment);
+as_text!(Word, Label, ObjectName, Commitment, Root);
 
 /// Reads a type from a text, without a copy of it.
 pub(super) struct TextVisitor<T>(pub(super) std::marker::PhantomData<T>);

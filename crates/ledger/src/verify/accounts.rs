@@ -102,7 +102,9 @@ impl Accounts {
             Entry::Stored(Stored::Records(records)) | Entry::Adopted(Adopted::Records(records)) => {
                 self.enter(&records.object, index, records.commitment, Some(records.bytes), report);
             }
-            Entry::Control(control) | Entry::Adopted(Adopted::Control(control)) => {
+            Entry::Control(control)
+            | Entry::Chartered(control)
+            | Entry::Adopted(Adopted::Control(control)) => {
                 self.enter(&control.object, index, control.commitment, None, report);
             }
             Entry::Policy(pack) | Entry::Adopted(Adopted::Pack(pack)) => {
@@ -122,7 +124,11 @@ impl Accounts {
                     format!("a later program's kind of entry, {kind}: not judged"),
                 );
             }
-            Entry::Refused(_) | Entry::Read(_) | Entry::Degraded(_) | Entry::Checked(_) => {}
+            Entry::Refused(_)
+            | Entry::Read(_)
+            | Entry::Mirrored(_)
+            | Entry::Degraded(_)
+            | Entry::Checked(_) => {}
         }
         Ok(())
     }
@@ -292,6 +298,7 @@ fn misnamed(store: &Store<'_>, entry: &Entry) -> Option<String> {
         Entry::Control(control) | Entry::Adopted(Adopted::Control(control)) => {
             kind(&control.object) == ObjectKind::Control(control.number)
         }
+        Entry::Chartered(charter) => kind(&charter.object) == ObjectKind::Charter(charter.number),
         Entry::Policy(pack) | Entry::Adopted(Adopted::Pack(pack)) => {
             kind(&pack.object) == ObjectKind::Pack(pack.number)
         }
@@ -304,6 +311,7 @@ fn misnamed(store: &Store<'_>, entry: &Entry) -> Option<String> {
         Entry::Superseded(_)
         | Entry::Refused(_)
         | Entry::Read(_)
+        | Entry::Mirrored(_)
         | Entry::Degraded(_)
         | Entry::Checked(_)
         | Entry::Opaque { .. } => true,

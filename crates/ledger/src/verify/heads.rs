@@ -34,7 +34,7 @@ impl Heads {
         // The published one first: by the time that the register is read it can only have been overtaken.
         let published = known(judged(reader.checkpoint())?, published_place.as_ref(), report);
         let head = known(judged(reader.head())?, head_place.as_ref(), report);
-        if head.is_none() && store.read(&head_place)?.is_none() {
+        if head.is_none() && !options.is_copy && store.read(&head_place)?.is_none() {
             report.find(&head_place, "the log's register is missing");
         }
         let (newest, staged) = match (&head, &published) {

@@ -51,6 +51,7 @@ impl Listing {
                 | ObjectKind::Batch(_)
                 | ObjectKind::Control(_)
                 | ObjectKind::Pack(_)
+                | ObjectKind::Charter(_)
                 | ObjectKind::Record(_)
                 | ObjectKind::Manifest(_) => true,
                 ObjectKind::Table(table) => {

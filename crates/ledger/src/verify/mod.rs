@@ -42,6 +42,8 @@ pub struct Options {
     pub witnesses: Vec<VerifierKey>,
     /// How many of them must have cosigned the published checkpoint.
     pub quorum: usize,
+    /// Whether it is another center's copy: one has a published checkpoint and no register.
+    pub is_copy: bool,
 }
 
 /// Something that is not as it must be.

@@ -21,6 +21,7 @@ struct Unentered {
     batches: Vec<BatchName>,
     controls: Vec<u64>,
     packs: Vec<u64>,
+    charters: Vec<u64>,
     records: Vec<u64>,
     manifests: Vec<u64>,
     tables: BTreeMap<String, Vec<Path>>,
@@ -41,6 +42,7 @@ impl Accounts {
         self.judge_batches(store, unentered.batches, report)?;
         let names = store.names;
         follow(self.marks.control, &unentered.controls, |number| names.control(number), report);
+        follow(self.marks.charter, &unentered.charters, |version| names.charter(version), report);
         follow(self.marks.pack, &unentered.packs, |number| names.pack(number), report);
         follow(self.marks.record, &unentered.records, |number| names.record(number), report);
         let waiting =
@@ -72,6 +74,7 @@ impl Accounts {
                 ObjectKind::Genesis => found.genesis = Some(name.clone()),
                 ObjectKind::Batch(batch) => found.batches.push(batch),
                 ObjectKind::Control(number) => found.controls.push(number),
+                ObjectKind::Charter(version) => found.charters.push(version),
                 ObjectKind::Pack(number) => found.packs.push(number),
                 ObjectKind::Record(number) => found.records.push(number),
                 ObjectKind::Manifest(number) => found.manifests.push(number),
