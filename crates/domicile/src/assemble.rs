@@ -17,6 +17,7 @@ use wire::tesla::Issuer;
 use crate::api::query::Sql;
 use crate::api::{Rooms, private_router, public_router, serve_socket};
 use crate::center::Center;
+use crate::charter::client_authorities;
 use crate::cosigning::{Cosigning, CosigningError};
 #[cfg(feature = "lake")]
 use crate::deriving::Derivers;
@@ -35,6 +36,7 @@ use crate::live::{View, connection_gauges, erasure_gauges, journal_gauges, ledge
 #[cfg(feature = "lake")]
 use crate::live::{chores_gauges, derived_gauges, table_gauges};
 use crate::observe::Metrics;
+use crate::peer::{Others, OthersError};
 #[cfg(feature = "lake")]
 use crate::pipeline::{Inbox, Parts as PipelineParts, Pipeline};
 #[cfg(feature = "lake")]
@@ -77,6 +79,8 @@ pub(crate) enum AssembleError {
     Cosigning(#[from] CosigningError),
     #[error("setting {setting}: {problem}")]
     Setting { setting: &'static str, problem: String },
+    #[error(transparent)]
+    Others(#[from] OthersError),
     #[error("the system gives no thread: {0}")]
     Thread(std::io::Error),
 }
@@ -262,6 +266,7 @@ pub(crate) struct Serving {
     listeners: Listeners,
     tls: Vec<Arc<Tls>>,
     stop: watch::Sender<bool>,
+    others: Others,
 }
 
 impl Serving {
@@ -291,6 +296,8 @@ impl Serving {
             issuers: issuers(settings)?,
             looking: wire::Context::new(keys(&center)?, coordinates(settings)),
         }));
+        let declared = Arc::new(Declared::of(settings, center.genesis.country())?);
+        let others = Others::open(&rooms, &declared, world)?;
         let mut serving = Self {
             listeners: Listeners::new(gate.clone()),
             gate,
@@ -298,9 +305,10 @@ impl Serving {
             rooms,
             tls: Vec::new(),
             stop: watch::channel(false).0,
+            others,
         };
         serving.listen(world, started_at)?;
-        let declared = Arc::new(Declared::of(settings, center.genesis.country())?);
+        serving.others.meet(&serving.rooms, &serving.stop, world)?;
         let shown = declared.clone();
         serving.rooms.metrics.add_gauges(move |gauges| egress_gauges(&shown, gauges));
         serving.keep_certificates(world.clock.clone());
@@ -330,7 +338,7 @@ impl Serving {
     /// Ends in good order: accepts nothing more, lets sessions part with what they are owed, seals what the journal holds and lets
     /// the tables take it.
     pub(crate) async fn drain(self) {
-        let Self { gate, flow, rooms, listeners, stop, .. } = self;
+        let Self { gate, flow, rooms, listeners, stop, others, .. } = self;
         listeners.stop();
         gate.connections.nudge_all(Nudge::Shutdown);
         let mut waited = Duration::ZERO;
@@ -343,6 +351,7 @@ impl Serving {
         }
         stop.send_replace(true);
         let closed = tokio::task::spawn_blocking(move || {
+            others.mirrors.finish();
             let is_sealed = flow.close();
             let is_entered = rooms.books.close();
             drop(rooms);
@@ -380,6 +389,7 @@ impl Serving {
             listening: self.listeners.addresses().to_vec(),
             started_at,
             bytes_max: settings.journal.bytes_max,
+            others: self.others.clone(),
         });
         self.add_gauges();
         let office =
@@ -409,7 +419,7 @@ impl Serving {
         let files = TlsFiles {
             certificate: center.folder.join(&tesla.certificate),
             key: center.folder.join(&tesla.key),
-            client_ca: tesla.vehicle_ca.iter().map(|path| center.folder.join(path)).collect(),
+            client_ca: client_authorities(center),
             clients,
         };
         let refused = Arc::new(Refused { gate: self.gate.clone(), protocol });

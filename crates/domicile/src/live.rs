@@ -12,6 +12,7 @@ use policy::{RegistryVersion, Rules};
 use store::{Health, Journal};
 
 use crate::api::Live;
+use crate::api::centers::{CopyView, ReceiptView};
 use crate::api::status::{CountView, JournalView, LedgerView, LiveView, ProtocolView, StoreView};
 use crate::api::vehicles::{ConnectionView, DiaryLine};
 use crate::bookkeeping::Bookkeeper;
@@ -23,6 +24,7 @@ use crate::housekeeping::Chores;
 use crate::ingress::connections::Nudge;
 use crate::ingress::gate::Gate;
 use crate::observe::{Gauges, Metrics};
+use crate::peer::Others;
 #[cfg(feature = "lake")]
 use crate::pipeline::Progress;
 
@@ -37,6 +39,7 @@ pub(crate) struct View {
     pub(crate) listening: Vec<(&'static str, SocketAddr)>,
     pub(crate) started_at: UtcMicros,
     pub(crate) bytes_max: u64,
+    pub(crate) others: Others,
 }
 
 impl Live for View {
@@ -50,6 +53,25 @@ impl Live for View {
         self.metrics.decide_by(rules.pack);
         self.gate.decide_by(rules);
         self.gate.connections.nudge_all(Nudge::Recheck);
+    }
+
+    fn copies(&self) -> (Vec<CopyView>, Vec<ReceiptView>) {
+        let text = |at: UtcMicros| at.to_string();
+        let copies = self.others.mirrors.views().into_iter().map(|(center, view)| CopyView {
+            center: center.to_string(),
+            held: view.held,
+            held_at: view.held_at.map(text),
+            head: view.head,
+            objects: view.objects,
+            bytes: view.bytes,
+            problem: view.problem,
+        });
+        let receipts = self.others.receipts.all().into_iter().map(|(center, receipt)| ReceiptView {
+            held_at: self.others.receipts.held_at(&center, &receipt).map(text),
+            center: center.to_string(),
+            held: receipt.size(),
+        });
+        (copies.collect(), receipts.collect())
     }
 
     fn forget(&self, vin: &Vin) {
@@ -189,6 +211,51 @@ pub(crate) fn ledger_gauges(books: &Bookkeeper, gauges: &mut Gauges<'_, '_>) -> 
         f64::from(u8::from(books.is_disputed())),
     )?;
     gauges.gauge("ledger_failing", "1 while the log takes no entries", f64::from(u8::from(is_failing)))
+}
+
+/// Adds gauges to `/metrics`.
+pub(crate) fn copy_gauges(others: &Others, gauges: &mut Gauges<'_, '_>) -> fmt::Result {
+    let views = others.mirrors.views();
+    let label = |center: &model::CenterName| center.to_string();
+    let rows = |value: &dyn Fn(&crate::peer::mirror::CopyView) -> f64| -> Vec<(String, f64)> {
+        views.iter().map(|(center, view)| (label(center), value(view))).collect()
+    };
+    let mut family = |name: &str, help: &str, rows: Vec<(String, f64)>| {
+        let values: Vec<_> =
+            rows.iter().map(|(center, value)| ([("center", center.as_str())], *value)).collect();
+        gauges.family(name, help, &values)
+    };
+    family(
+        "mirror_held_entries",
+        "Entries of another center's log up to which everything is held here",
+        rows(&|view| view.held as f64),
+    )?;
+    family(
+        "mirror_head_entries",
+        "Entries of another center's log as it has shown them",
+        rows(&|view| view.head as f64),
+    )?;
+    family(
+        "mirror_fetched_bytes",
+        "Bytes of objects fetched from another center since the start",
+        rows(&|view| view.bytes as f64),
+    )?;
+    family(
+        "mirror_failing",
+        "1 while the copy of another center does not go on",
+        rows(&|view| f64::from(u8::from(!view.problem.is_empty()))),
+    )?;
+    let held = others
+        .receipts
+        .all()
+        .iter()
+        .map(|(center, receipt)| (label(center), receipt.size() as f64))
+        .collect();
+    family(
+        "mirror_receipt_entries",
+        "Entries of this center's log up to which another center says that it holds everything",
+        held,
+    )
 }
 
 fn health_word(health: &Health) -> &'static str {

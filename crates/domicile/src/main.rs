@@ -8,6 +8,7 @@ mod assemble;
 mod bell;
 mod bookkeeping;
 mod center;
+mod charter;
 mod cli;
 mod cosigning;
 #[cfg(feature = "lake")]
@@ -19,6 +20,7 @@ mod housekeeping;
 mod ingress;
 mod live;
 mod observe;
+mod peer;
 #[cfg(feature = "lake")]
 mod pipeline;
 mod pki;

@@ -417,11 +417,11 @@ impl Gauges<'_, '_> {
         &mut self,
         name: &str,
         help: &str,
-        values: &[([(&'static str, &'static str); N], f64)],
+        values: &[([(&str, &str); N], f64)],
     ) -> fmt::Result {
         let mut encoder = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
         for (labels, value) in values {
-            encoder.encode_family(&Labels(*labels))?.encode_gauge(value)?;
+            encoder.encode_family(labels)?.encode_gauge(value)?;
         }
         Ok(())
     }

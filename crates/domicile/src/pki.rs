@@ -7,10 +7,11 @@ use std::net::IpAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use crate::charter::sha256;
 use model::{UtcMicros, Vin};
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
-    KeyPair, KeyUsagePurpose, SanType,
+    KeyPair, KeyUsagePurpose, SanType, SubjectPublicKeyInfo,
 };
 use x509_parser::prelude::{FromDer, X509Certificate};
 
@@ -76,16 +77,20 @@ impl Authority {
         Ok(Self { issuer: Issuer::from_ca_cert_pem(certificate, KeyPair::from_pem(key)?)? })
     }
 
-    /// Issues a server's certificate for these host names and addresses.
+    /// Issues a server's certificate for these host names and addresses, with a new key.
     pub(crate) fn server(&self, hosts: &[String], now: UtcMicros) -> Result<Issued, PkiError> {
-        let mut params = params(hosts.first().map_or("domicile", String::as_str), now, SERVER_DAYS);
-        for host in hosts {
-            params.subject_alt_names.push(alternative_name(host)?);
-        }
-        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages =
-            vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
-        self.issue(params)
+        self.issue(server_params(hosts, now)?)
+    }
+
+    /// Issues a server's certificate for a key that is somebody else's: its public half in PEM. Gives the certificate.
+    pub(crate) fn server_of(
+        &self,
+        hosts: &[String],
+        public_key: &str,
+        now: UtcMicros,
+    ) -> Result<String, PkiError> {
+        let key = SubjectPublicKeyInfo::from_pem(public_key)?;
+        Ok(server_params(hosts, now)?.signed_by(&key, &self.issuer)?.pem())
     }
 
     /// Issues a vehicle's certificate: its subject's common name is the VIN.
@@ -97,10 +102,42 @@ impl Authority {
     }
 
     fn issue(&self, params: CertificateParams) -> Result<Issued, PkiError> {
-        let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)?;
+        let key = new_key()?;
         let certificate = params.signed_by(&key, &self.issuer)?;
         Ok(Issued { certificate: certificate.pem(), key: key.serialize_pem() })
     }
+}
+
+fn server_params(hosts: &[String], now: UtcMicros) -> Result<CertificateParams, PkiError> {
+    let mut params = params(hosts.first().map_or("domicile", String::as_str), now, SERVER_DAYS);
+    for host in hosts {
+        params.subject_alt_names.push(alternative_name(host)?);
+    }
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages =
+        vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+    Ok(params)
+}
+
+/// A key without a certificate yet: the private and the public half, PEM each.
+pub(crate) fn new_key_pair() -> Result<(String, String), PkiError> {
+    let key = new_key()?;
+    Ok((key.serialize_pem(), key.public_key_pem()))
+}
+
+/// A certificate that vouches for itself: whoever believes it has been told its public key by other means.
+pub(crate) fn new_self_signed(name: &str, now: UtcMicros) -> Result<Issued, PkiError> {
+    let mut params = params(name, now, AUTHORITY_DAYS);
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages =
+        vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+    let key = new_key()?;
+    let certificate = params.self_signed(&key)?;
+    Ok(Issued { certificate: certificate.pem(), key: key.serialize_pem() })
+}
+
+fn new_key() -> Result<KeyPair, PkiError> {
+    Ok(KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)?)
 }
 
 impl Issued {
@@ -128,6 +165,19 @@ pub(crate) fn inspect(pem: &str, what: &str) -> Result<(UtcMicros, Vec<String>),
     let names = certificate.subject_alternative_name().map_err(|_| unreadable())?;
     let names = names.map(|extension| extension.value.general_names.iter().filter_map(host_name).collect());
     Ok((expires, names.unwrap_or_default()))
+}
+
+/// SHA-256 (hex) of the public key (SubjectPublicKeyInfo, DER) of the first certificate of a PEM text.
+pub(crate) fn public_key_pin(pem: &str) -> Result<String, PkiError> {
+    let unreadable = || PkiError::Unreadable { what: "the certificate".to_owned() };
+    let (_, pem) = x509_parser::pem::parse_x509_pem(pem.as_bytes()).map_err(|_| unreadable())?;
+    public_key_pin_of(&pem.contents).ok_or_else(unreadable)
+}
+
+/// As [`public_key_pin`], of a certificate's DER.
+pub(crate) fn public_key_pin_of(der: &[u8]) -> Option<String> {
+    let (_, certificate) = X509Certificate::from_der(der).ok()?;
+    Some(sha256(certificate.public_key().raw))
 }
 
 /// As [`inspect`], of a file.
@@ -175,7 +225,7 @@ fn new_authority(name: &str, now: UtcMicros) -> Result<Issued, PkiError> {
     let mut params = params(name, now, AUTHORITY_DAYS);
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)?;
+    let key = new_key()?;
     let certificate = params.self_signed(&key)?;
     Ok(Issued { certificate: certificate.pem(), key: key.serialize_pem() })
 }

@@ -263,6 +263,17 @@ impl VerifierKey {
         self.kind
     }
 
+    /// The same key in the role of a cosigner, as [`SigningKey::as_cosigner`].
+    pub fn as_cosigner(&self) -> Self {
+        let kind = SignatureType::CosignatureV1;
+        let id = match &self.public {
+            Public::Ed25519(key) => key_id(&self.name, kind, key.as_bytes()),
+            // A key of an unknown kind signs nothing that this program verifies, in whatever role.
+            Public::Opaque(_) => return self.clone(),
+        };
+        Self { id, kind, ..self.clone() }
+    }
+
     /// Whether another key is the same under another name or in another role.
     pub(crate) fn has_same_public(&self, other: &Self) -> bool {
         self.public == other.public

@@ -118,6 +118,34 @@ struct PersonalRevocation {
     why: String,
 }
 
+/// The data keys that a change of the registry speaks of.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ControlKeys {
+    /// Those that it, or one before it, made.
+    pub made: Vec<(VehicleId, KeyPeriod)>,
+    /// Those that an erasure in it destroyed.
+    pub destroyed: Vec<(VehicleId, KeyPeriod)>,
+}
+
+/// The data keys that control object `sequence` speaks of. Needs none of them.
+///
+/// # Errors
+/// [`Error::Damaged`] where it is not what this program wrote.
+pub fn keys_of_control(sequence: u64, bytes: &[u8]) -> Result<ControlKeys, Error> {
+    let damaged = |what: String| Error::Damaged { sequence, what };
+    let control: Control = serde_json::from_slice(bytes).map_err(|error| damaged(error.to_string()))?;
+    let mut keys = ControlKeys::default();
+    for stored in &control.changes {
+        if let Stored::SubjectErased(erasure) = stored {
+            let vehicle: VehicleId =
+                erasure.vehicle.parse().map_err(|_| damaged("an erasure names no vehicle".to_owned()))?;
+            keys.destroyed.extend(erasure.keys.iter().map(|period| (vehicle, KeyPeriod(*period))));
+        }
+        keys.made.extend(stored.key());
+    }
+    Ok(keys)
+}
+
 /// Why a vehicle's new state is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Occasion {

@@ -23,6 +23,7 @@ mod tests;
 mod token;
 mod vehicle;
 
+pub use control::{ControlKeys, keys_of_control};
 pub use erasure::{ErasedRows, Erasure, ErasureGround, NewErasure};
 pub use error::{Error, LineProblem};
 pub use import::{IMPORT_LINES_MAX, parse_csv};

@@ -112,6 +112,19 @@ impl Identity {
     }
 }
 
+/// Another center's public half: what keys are wrapped for that it is handed.
+#[derive(Clone)]
+pub struct Recipient(age::x25519::Recipient);
+
+impl Recipient {
+    /// Reads `age1…`.
+    pub fn parse(text: &str) -> Result<Self, Error> {
+        let what =
+            || Error::Keyring { what: "a center's recipient must be an age recipient, age1…".to_owned() };
+        age::x25519::Recipient::from_str(text).map(Self).map_err(|_| what())
+    }
+}
+
 impl fmt::Debug for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Identity({})", self.recipient())
@@ -217,12 +230,35 @@ impl Keyring {
         Ok(())
     }
 
+    /// A key wrapped for another center, which keeps it in its copy of this keyring; `None` where it was destroyed or never made.
+    pub fn wrapped_for(
+        &self,
+        vehicle: VehicleId,
+        period: KeyPeriod,
+        recipient: &Recipient,
+    ) -> Result<Option<Bytes>, Error> {
+        match self.key(vehicle, period) {
+            Ok(key) => wrap_for(&recipient.0, vehicle, period, &key).map(Some),
+            Err(Error::KeyMissing { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Keeps a key that another center has wrapped for this one; durable when it returns. One that is there stays.
+    pub fn keep(&self, vehicle: VehicleId, period: KeyPeriod, wrapped: Bytes) -> Result<(), Error> {
+        // What can't be opened would be found out when the other center is lost.
+        self.unwrap(vehicle, period, &wrapped)?;
+        let _either_way = self.shared.objects.create(&self.shared.names.key(vehicle, period), wrapped)?;
+        Ok(())
+    }
+
+    /// Whether there is a key.
+    pub fn has(&self, vehicle: VehicleId, period: KeyPeriod) -> Result<bool, Error> {
+        Ok(self.shared.objects.read(&self.shared.names.key(vehicle, period))?.is_some())
+    }
+
     fn wrap(&self, vehicle: VehicleId, period: KeyPeriod, key: &DataKey) -> Result<Bytes, Error> {
-        // Vehicle and period stand inside, so that an object put under another vehicle's name is noticed.
-        let plain = [PLAIN_PREFIX, vehicle.as_bytes(), &period.0.to_le_bytes(), &key.0].concat();
-        let wrapped = age::encrypt(&self.shared.identity.0.to_public(), &plain)
-            .map_err(|error| Error::Keyring { what: format!("wrapping a key failed: {error}") })?;
-        Ok(wrapped.into())
+        wrap_for(&self.shared.identity.0.to_public(), vehicle, period, key)
     }
 
     fn unwrap(&self, vehicle: VehicleId, period: KeyPeriod, wrapped: &[u8]) -> Result<DataKey, Error> {
@@ -242,6 +278,19 @@ impl Keyring {
             .and_then(|rest| <[u8; 32]>::try_from(rest).ok());
         key.map(DataKey).ok_or_else(|| Error::corrupt(&name, "it holds no key of this vehicle and period"))
     }
+}
+
+fn wrap_for(
+    recipient: &age::x25519::Recipient,
+    vehicle: VehicleId,
+    period: KeyPeriod,
+    key: &DataKey,
+) -> Result<Bytes, Error> {
+    // Vehicle and period stand inside, so that an object put under another vehicle's name is noticed.
+    let plain = [PLAIN_PREFIX, vehicle.as_bytes(), &period.0.to_le_bytes(), &key.0].concat();
+    let wrapped = age::encrypt(recipient, &plain)
+        .map_err(|error| Error::Keyring { what: format!("wrapping a key failed: {error}") })?;
+    Ok(wrapped.into())
 }
 
 /// Does `work` on each item, on several threads where there are many; gives the results in the items' order.
@@ -404,6 +453,11 @@ mod tests {
         }
         let _ = objects.create(&names.key(vehicle(1), KeyPeriod(0)), Bytes::clone(&wrapped)).expect("a put");
         assert!(matches!(ours.key(vehicle(1), KeyPeriod(0)), Err(Error::Corrupt { .. })));
+        let recipient = super::Recipient::parse(&theirs.shared.identity.recipient()).expect("a recipient");
+        let handed = ours.wrapped_for(vehicle(0), KeyPeriod(0), &recipient).expect("wrapped").expect("a key");
+        assert!(ours.keep(vehicle(7), KeyPeriod(0), handed.clone()).is_err(), "it is for the other center");
+        assert!(theirs.keep(vehicle(7), KeyPeriod(0), handed).is_err(), "it is another vehicle's");
+        assert_eq!(ours.wrapped_for(vehicle(9), KeyPeriod(0), &recipient).expect("asked"), None);
         assert!(Identity::parse("AGE-SECRET-KEY-1NONSENSE").is_err() && Identity::parse("").is_err());
     }
 

@@ -29,7 +29,9 @@ pub use journal::{
     AppendRefused, CommitWaiter, Flushes, Group, Health, Journal, JournalStats, SegmentNumber, Tail,
     TailError,
 };
-pub use keyring::{DataKey, Identity, Keyring, open_small, seal_small};
+pub use keyring::{DataKey, Identity, Keyring, Recipient, open_small, seal_small};
+/// The name of an object in the store.
+pub use object_store::path::Path as ObjectPath;
 pub use objects::{Created, DurableFolder, Objects, Version};
 pub use paths::{BatchName, Names, ObjectKind};
 pub use register::Register;

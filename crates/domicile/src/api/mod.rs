@@ -5,6 +5,7 @@
 
 pub(crate) mod access;
 pub(crate) mod answer;
+pub(crate) mod centers;
 pub(crate) mod copies;
 pub(crate) mod lake;
 mod log;
@@ -65,7 +66,7 @@ fn router(office: Arc<Office>) -> Router {
 }
 
 /// What needs permission, by the action that is asked of the policies.
-fn guarded_routes() -> [(Action, Router<Arc<Office>>); 16] {
+fn guarded_routes() -> [(Action, Router<Arc<Office>>); 18] {
     let route = |path, methods| Router::new().route(path, methods);
     [
         (
@@ -113,6 +114,8 @@ fn guarded_routes() -> [(Action, Router<Arc<Office>>); 16] {
         (Action::LakeWrite, route("/api/lake/{chore}", post(lake::run))),
         (Action::PolicyRead, route("/api/policy", get(packs::show))),
         (Action::PolicyWrite, route("/api/policy", post(packs::apply))),
+        (Action::CentersRead, route("/api/centers", get(centers::show))),
+        (Action::CentersWrite, route("/api/charter", post(centers::apply))),
         (Action::LedgerRead, route("/ledger/tile/entries/{*name}", get(log::bundle))),
         (Action::IdentitiesRead, route("/api/identities/{vehicle}", get(vehicles::identity))),
     ]

@@ -10,11 +10,13 @@ use registry::Registry;
 use store::{OsDisk, Store};
 
 use super::Problem;
+use super::centers::{CopyView, ReceiptView};
 use super::query::Sql;
 use super::status::LiveView;
 use super::vehicles::{ConnectionView, DiaryLine};
 use crate::bookkeeping::{Bookkeeper, Seen};
 use crate::center::{Center, CenterError, Packs};
+use crate::charter::Charters;
 use crate::erasure::Eraser;
 use crate::observe::Metrics;
 use crate::world::World;
@@ -55,6 +57,7 @@ pub(crate) struct Rooms {
     pub(crate) store: Arc<Store>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) packs: Arc<Packs>,
+    pub(crate) charters: Arc<Charters>,
     pub(crate) access: Arc<Access>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) books: Arc<Bookkeeper>,
@@ -76,6 +79,7 @@ impl Rooms {
         let metrics = Arc::new(Metrics::new());
         let books = Arc::new(open_books(&center, &store, world, &metrics)?);
         let packs = Packs::open(&center, store.objects(), books.on_recorded())?;
+        let charters = Charters::open(&center, store.objects(), books.on_recorded())?;
         metrics.decide_by(packs.in_force().pack.version());
         let access = open_access(folder)?;
         let outside =
@@ -96,6 +100,7 @@ impl Rooms {
             store: Arc::new(store),
             registry: Arc::new(registry),
             packs: Arc::new(packs),
+            charters: Arc::new(charters),
             access: Arc::new(access),
             metrics,
             books,
@@ -116,6 +121,7 @@ impl Rooms {
             store: self.store.clone(),
             registry: self.registry.clone(),
             packs: self.packs.clone(),
+            charters: self.charters.clone(),
             access: self.access.clone(),
             books: self.books.clone(),
             live,
@@ -181,6 +187,9 @@ pub(crate) trait Live: Send + Sync {
     /// How connections, journal and store are.
     fn status(&self) -> LiveView;
 
+    /// What this center holds of others, and what others say that they hold of it.
+    fn copies(&self) -> (Vec<CopyView>, Vec<ReceiptView>);
+
     /// The metrics in Prometheus's text format.
     fn metrics(&self) -> String;
 }
@@ -192,6 +201,7 @@ pub(crate) struct Office {
     pub(crate) store: Arc<Store>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) packs: Arc<Packs>,
+    pub(crate) charters: Arc<Charters>,
     pub(crate) access: Arc<Access>,
     pub(crate) books: Arc<Bookkeeper>,
     /// `None` where a command has opened the folder of a center that is not running.

@@ -54,18 +54,18 @@ pub(crate) struct PublicKeys {
 }
 
 /// What a new genesis says beside its keys.
-pub(super) struct Birth {
-    pub(super) country: Country,
-    pub(super) cluster: String,
-    pub(super) center: CenterName,
-    pub(super) site: String,
-    pub(super) created_at: String,
-    pub(super) server_ca_sha256: String,
-    pub(super) vehicle_ca_sha256: String,
+pub(crate) struct Birth {
+    pub(crate) country: Country,
+    pub(crate) cluster: String,
+    pub(crate) center: CenterName,
+    pub(crate) site: String,
+    pub(crate) created_at: String,
+    pub(crate) server_ca_sha256: String,
+    pub(crate) vehicle_ca_sha256: String,
 }
 
 impl Genesis {
-    pub(super) fn new(birth: Birth, keys: &PublicKeys) -> Self {
+    pub(crate) fn new(birth: Birth, keys: &PublicKeys) -> Self {
         Self {
             format: FORMAT,
             country: birth.country.to_string(),
@@ -119,18 +119,23 @@ impl Genesis {
         VerifierKey::parse(&self.country_vkey).expect("a genesis is checked when it is read")
     }
 
+    /// The key that says what this center holds of others, as a cosigner's.
+    pub(crate) fn mirror_key(&self) -> VerifierKey {
+        VerifierKey::parse(&self.mirror_vkey).expect("a genesis is checked when it is read").as_cosigner()
+    }
+
     /// The key that signs the log's checkpoints.
     pub(crate) fn log_key(&self) -> VerifierKey {
         VerifierKey::parse(&self.log_vkey).expect("a genesis is checked when it is read")
     }
 
-    pub(super) fn to_text(&self) -> String {
+    pub(crate) fn to_text(&self) -> String {
         let mut text = serde_json::to_string_pretty(self).expect("a genesis is texts and a number");
         text.push('\n');
         text
     }
 
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let genesis: Self = serde_json::from_str(text).map_err(|error| error.to_string())?;
         if ![FORMAT_UNSIGNED, FORMAT].contains(&genesis.format) {
             return Err(format!("its format is {}, this program knows {FORMAT}", genesis.format));
@@ -154,12 +159,12 @@ impl Genesis {
     }
 
     /// The country key's signature over the document.
-    pub(super) fn sign(&self, key: &SigningKey) -> Result<String, ledger::Error> {
+    pub(crate) fn sign(&self, key: &SigningKey) -> Result<String, ledger::Error> {
         Ok(key.sign(&signed_text(&self.to_text()))?.to_string())
     }
 
     /// Holds a signature against the document and the key that it names itself.
-    pub(super) fn check_signature(&self, signature: &str) -> Result<(), String> {
+    pub(crate) fn check_signature(&self, signature: &str) -> Result<(), String> {
         let note = Note::parse(signature).map_err(|error| format!("its signature: {error}"))?;
         let signed = note.verify(&[self.country_key()]).map_err(|error| format!("its signature: {error}"))?;
         if signed.is_empty() || note.text() != signed_text(&self.to_text()) {

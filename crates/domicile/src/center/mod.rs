@@ -5,6 +5,7 @@
 //! mounted) is told apart from a new one, and another center's store from ours.
 
 mod genesis;
+mod join;
 mod keys;
 mod pack;
 
@@ -17,11 +18,10 @@ use model::{CenterName, Country, GatewayName, UtcMicros};
 use sha2::{Digest, Sha256};
 use store::{Created, Identity, Names, Objects};
 
-pub(crate) use genesis::Genesis;
+pub(crate) use genesis::{Birth, Genesis, PublicKeys};
+pub(crate) use join::{prepare, vouch};
 pub(crate) use keys::Role;
 pub(crate) use pack::{Packs, SignedPack};
-
-use genesis::{Birth, PublicKeys};
 
 use crate::pki::{self, Authority, PkiError};
 use crate::settings::{self, Settings, SettingsError};
@@ -44,6 +44,10 @@ pub(crate) enum CenterError {
     File { path: PathBuf, source: std::io::Error },
     #[error("{}: {what}", path.display())]
     Genesis { path: PathBuf, what: String },
+    #[error("{name}: {what}")]
+    Charter { name: String, what: String },
+    #[error("{}: {what}", path.display())]
+    Join { path: PathBuf, what: String },
     #[error("{}: {what}", path.display())]
     Key { path: PathBuf, what: String },
     #[error("{}: {what}", path.display())]
@@ -166,12 +170,15 @@ impl Center {
     /// What nobody else may read, with the mode that it should have.
     pub(crate) fn private(folder: &Path) -> Vec<(PathBuf, u32)> {
         let mut paths = vec![(folder.to_owned(), 0o700)];
-        for name in ["keys/center.age", "pki/server-ca.key", "pki/vehicle-ca.key", "pki/server.key"] {
+        for name in ["keys/center.age", "pki/vehicle-ca.key", "pki/server.key"] {
             paths.push((folder.join(name), 0o600));
         }
-        // The country's key may have been taken away; those of a center from before the ledger are not made yet.
-        let signing = Role::ALL.map(|role| role.private(folder));
-        paths.extend(signing.into_iter().filter(|path| path.exists()).map(|path| (path, 0o600)));
+        // The country's key may have been taken away; those of a center from before the ledger are not made yet. The servers' authority
+        // lies with the country's first center.
+        let some = Role::ALL.map(|role| role.private(folder));
+        let some =
+            some.into_iter().chain(["pki/server-ca.key", "pki/peer.key"].map(|name| folder.join(name)));
+        paths.extend(some.filter(|path| path.exists()).map(|path| (path, 0o600)));
         paths
     }
 
@@ -266,6 +273,24 @@ impl Center {
         Authority::open(&pki.join("vehicle-ca.pem"), &pki.join("vehicle-ca.key"))
     }
 
+    /// The certificate of the authority for vehicles, as PEM.
+    pub(crate) fn vehicle_ca(&self) -> Result<String, CenterError> {
+        let path = self.folder.join("pki/vehicle-ca.pem");
+        std::fs::read_to_string(&path).map_err(file_error(&path))
+    }
+
+    /// The key that says what is held of others.
+    pub(crate) fn mirror_key(&self) -> Result<SigningKey, CenterError> {
+        let key = Role::Mirror.read_private(&self.folder)?.as_cosigner();
+        if key.verifier() != self.genesis.mirror_key() {
+            let what =
+                "it is another key than the genesis names: restore the one that belongs to this center"
+                    .to_owned();
+            return Err(CenterError::Key { path: Role::Mirror.private(&self.folder), what });
+        }
+        Ok(key)
+    }
+
     /// The certificate that vehicles verify this center's server with, as PEM.
     pub(crate) fn server_ca(&self) -> Result<String, CenterError> {
         let path = self.folder.join("pki/server-ca.pem");
@@ -282,6 +307,10 @@ impl Center {
         }
         let (expires, hosts) = pki::inspect_file(&certificate)?;
         if expires > now.plus_micros(pki::RENEWAL_DAYS * UtcMicros::PER_DAY) {
+            return Ok(false);
+        }
+        if !pki.join("server-ca.key").exists() {
+            // A center that has joined got it from the country's authority, which is asked again by `domicile center request`.
             return Ok(false);
         }
         let authority = Authority::open(&pki.join("server-ca.pem"), &pki.join("server-ca.key"))?;

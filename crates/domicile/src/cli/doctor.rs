@@ -15,7 +15,6 @@ use super::Folder;
 use super::client::converse;
 use super::egress::located;
 use crate::center::Center;
-use crate::egress::Declared;
 use crate::egress::confine::{Confinement, Report};
 use crate::egress::declared::{Destination, Host, Url};
 use crate::egress::dial::Dialer;
@@ -290,7 +289,7 @@ fn port(address: &str, is_running: bool) -> Finding {
 
 /// The list of destinations in one line.
 fn declared(center: &Center) -> Finding {
-    match Declared::of(&center.settings, center.genesis.country()) {
+    match crate::charter::declared(center) {
         Err(error) => Fail(error.to_string()),
         Ok(declared) => match declared.destinations().len() {
             0 => Good("nothing is declared: this center opens no connection to anywhere".to_owned()),
@@ -357,7 +356,7 @@ fn confinement(center: &Center) -> Finding {
     if !center.settings.egress.confine {
         return Warn(Report::OFF.to_string());
     }
-    let Ok(declared) = Declared::of(&center.settings, center.genesis.country()) else {
+    let Ok(declared) = crate::charter::declared(center) else {
         return Fail("what is declared in egress.allow must be put right first".to_owned());
     };
     let confinement = Confinement::of(center, &declared);

@@ -5,7 +5,6 @@ use serde::Serialize;
 use super::client::converse;
 use super::{Folder, Format, Usage};
 use crate::center::Center;
-use crate::egress::Declared;
 use crate::egress::dial::Dialer;
 use crate::egress::nft::{Located, locate, resolvers, ruleset};
 use crate::world::World;
@@ -64,7 +63,7 @@ impl Egress {
 
 /// Resolves what a center declares.
 pub(super) fn located(center: &Center) -> anyhow::Result<Vec<Located>> {
-    let declared = Declared::of(&center.settings, center.genesis.country())?;
+    let declared = crate::charter::declared(center)?;
     converse(async { Ok(locate(&declared, &Dialer::new()).await) })
 }
 

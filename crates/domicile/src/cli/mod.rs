@@ -7,6 +7,7 @@ macro_rules! say {
 }
 
 mod bench;
+mod center;
 mod client;
 #[cfg(feature = "lake")]
 mod copies;
@@ -54,6 +55,7 @@ enum Command {
     Status(status::Status),
     Doctor(doctor::Doctor),
     Egress(egress::Egress),
+    Center(center::Centers),
     Vehicle(vehicle::Vehicles),
     Platform(platform::Platforms),
     Token(token::Tokens),
@@ -138,6 +140,7 @@ fn run(command: Command, world: &World) -> anyhow::Result<()> {
         Command::Status(status) => status.run(world),
         Command::Doctor(doctor) => doctor.run(world),
         Command::Egress(egress) => egress.run(world),
+        Command::Center(centers) => centers.run(world),
         Command::Vehicle(vehicles) => vehicles.run(world),
         Command::Platform(platforms) => platforms.run(world),
         Command::Token(tokens) => tokens.run(world),

@@ -7,7 +7,6 @@ use super::Folder;
 use crate::api::Rooms;
 use crate::assemble::Serving;
 use crate::center::Center;
-use crate::egress::Declared;
 use crate::egress::confine::{Confinement, Report};
 use crate::observe::{LogFormat, start_logs};
 use crate::world::World;
@@ -42,7 +41,7 @@ impl Serve {
 
 /// Gives up every file and port that a serving center does not need, as far as the kernel can hold it to that.
 fn confine(center: &Center) -> anyhow::Result<()> {
-    let declared = Declared::of(&center.settings, center.genesis.country())?;
+    let declared = crate::charter::declared(center)?;
     let report = match center.settings.egress.confine {
         true => Confinement::of(center, &declared).apply()?,
         false => Report::OFF,

@@ -183,6 +183,10 @@ impl Confinement {
         let listens = settings.listeners().into_iter().filter_map(|(_, listen)| port(listen)).collect();
         let mut connects: Vec<u16> =
             declared.destinations().iter().map(|destination| destination.port()).collect();
+        if !settings.peer.networks.is_empty() {
+            // A center that joins later listens where centers do.
+            connects.extend(port(&settings.peer.listen));
+        }
         if declared.has_names() {
             connects.push(DNS_PORT);
         }

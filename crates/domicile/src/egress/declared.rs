@@ -101,7 +101,7 @@ pub(crate) struct Destination {
     purpose: Purpose,
     country: Country,
     networks: Vec<IpNet>,
-    pub(super) traffic: Traffic,
+    pub(super) traffic: Arc<Traffic>,
 }
 
 impl Destination {
@@ -141,6 +141,43 @@ impl Destination {
     }
 }
 
+impl Declared {
+    /// Another center of the country, at the address that the charter gives: an address in the networks that the operator declared for
+    /// centers. The charter is the operator's own list, signed with the country's key.
+    ///
+    /// # Errors
+    /// Where the address is none, or lies elsewhere.
+    pub(crate) fn peer(
+        &self,
+        address: &str,
+        settings: &Settings,
+        country: Country,
+    ) -> Result<Destination, DeclarationError> {
+        let wrong =
+            |problem: String| DeclarationError { setting: format!("the charter, {address}"), problem };
+        let (host, port) = host_and_port(address).map_err(wrong)?;
+        let networks = settings.peer.networks.iter().map(|text| network(text)).collect::<Result<Vec<_>, _>>();
+        let networks = networks.map_err(wrong)?;
+        let destination = Destination {
+            host,
+            port,
+            purpose: Purpose::Peer,
+            country,
+            networks,
+            traffic: self.peers.clone(),
+        };
+        match &destination.host {
+            Host::Address(at) if !destination.networks.is_empty() && destination.includes(*at) => {
+                Ok(destination)
+            }
+            _ => Err(wrong(
+                "no address in peer.networks: a center connects to centers inside the declared networks only"
+                    .to_owned(),
+            )),
+        }
+    }
+}
+
 impl fmt::Display for Destination {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.host, self.port)
@@ -151,6 +188,8 @@ impl fmt::Display for Destination {
 #[derive(Debug, Default)]
 pub(crate) struct Declared {
     destinations: Vec<Arc<Destination>>,
+    /// What went to other centers of the charter.
+    peers: Arc<Traffic>,
 }
 
 impl Declared {
@@ -200,6 +239,19 @@ impl Declared {
             })?;
         }
         Ok(declared)
+    }
+
+    /// What went to the other centers of the charter since the start.
+    pub(crate) fn peer_traffic(&self) -> &Traffic {
+        &self.peers
+    }
+
+    /// The list with another center on it.
+    pub(crate) fn with_peer(mut self, destination: Destination) -> Self {
+        if self.find(destination.purpose, &destination.host, destination.port).is_err() {
+            self.destinations.push(Arc::new(destination));
+        }
+        self
     }
 
     /// All destinations, in the order of the settings.
@@ -261,7 +313,7 @@ fn destination(allowed: &Allowed) -> Result<Destination, String> {
     })?;
     let country = allowed.country.parse().map_err(|error| format!("country: {error}"))?;
     let networks = allowed.networks.iter().map(|text| network(text)).collect::<Result<Vec<_>, _>>()?;
-    let destination = Destination { host, port, purpose, country, networks, traffic: Traffic::default() };
+    let destination = Destination { host, port, purpose, country, networks, traffic: Arc::default() };
     match destination.host {
         Host::Address(address) if !destination.includes(address) => {
             Err(format!("{address} lies in none of its networks; correct the one or the other"))

@@ -11,7 +11,8 @@ pub(crate) fn egress_gauges(declared: &Declared, gauges: &mut Gauges<'_, '_>) ->
     let each = |figure: fn(&Traffic) -> u64| {
         let sum = |purpose: Purpose| {
             let of_purpose = declared.destinations().iter().filter(|to| to.purpose() == purpose);
-            of_purpose.map(|to| figure(to.traffic())).sum::<u64>()
+            let centers = if purpose == Purpose::Peer { figure(declared.peer_traffic()) } else { 0 };
+            centers + of_purpose.map(|to| figure(to.traffic())).sum::<u64>()
         };
         Purpose::ALL.map(|purpose| ([("purpose", purpose.as_str())], sum(purpose) as f64))
     };

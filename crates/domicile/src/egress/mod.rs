@@ -18,6 +18,7 @@ pub(crate) mod dial;
 pub(crate) mod gauges;
 pub(crate) mod http;
 pub(crate) mod nft;
+pub(crate) mod peer;
 pub(crate) mod witness;
 
 pub(crate) use declared::Declared;

@@ -126,7 +126,7 @@ impl Listeners {
     }
 }
 
-fn bind(address: &str) -> io::Result<TcpListener> {
+pub(crate) fn bind(address: &str) -> io::Result<TcpListener> {
     let address =
         listen_address(address).map_err(|problem| io::Error::new(io::ErrorKind::InvalidInput, problem))?;
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;

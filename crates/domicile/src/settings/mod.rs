@@ -128,16 +128,6 @@ pub(crate) struct Listener {
     pub(crate) listen: String,
 }
 
-/// `[peer]`
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Peer {
-    pub(crate) listen: String,
-    pub(crate) ack_centers: u32,
-    pub(crate) when_alone: WhenAlone,
-    pub(crate) replication: u32,
-}
-
 /// What happens to acknowledgements while too few centers are there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -146,6 +136,22 @@ pub(crate) enum WhenAlone {
     Wait,
     /// They are given, and that is shown.
     Degrade,
+}
+
+/// `[peer]`
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Peer {
+    pub(crate) listen: String,
+    /// Where other centers reach this one; empty where nobody said.
+    pub(crate) address: String,
+    /// Where centers of the country lie.
+    pub(crate) networks: Vec<String>,
+    /// 0 for no limit.
+    pub(crate) bytes_per_s_max: u64,
+    pub(crate) ack_centers: u32,
+    pub(crate) when_alone: WhenAlone,
+    pub(crate) replication: u32,
 }
 
 /// `[ledger]`
@@ -298,7 +304,7 @@ impl Settings {
             return wrong("journal.ack: this release acknowledges from the \"journal\" only");
         }
         if self.peer.ack_centers != 1 {
-            return wrong("peer.ack_centers: this release has a single center; write 1");
+            return wrong("peer.ack_centers: this release acknowledges from one center's journal; write 1");
         }
         if self.store.batch_bytes_max < 4 * self.limits.frame_bytes_max as u64 {
             return wrong("store.batch_bytes_max: at least four times limits.frame_bytes_max");
@@ -327,6 +333,9 @@ impl Settings {
         }
         for text in &self.http.metrics_from {
             network(text).map_err(|problem| wrong(format!("http.metrics_from: {problem}")))?;
+        }
+        for text in &self.peer.networks {
+            network(text).map_err(|problem| wrong(format!("peer.networks: {problem}")))?;
         }
         let witnesses = &self.ledger.witnesses;
         if let Some(twice) = witnesses

@@ -22,7 +22,10 @@ pub(super) const SECTIONS: &[(&str, &str)] = &[
     ("gbt32960.encryption", "Encrypted data units of GB/T 32960 (AES-128)."),
     ("http", "Metrics, status and the API."),
     ("postgres", "SQL over the PostgreSQL protocol, read only, with TLS; a token is the password."),
-    ("peer", "Other centers of the country. Not in this release: the settings are read and have no effect."),
+    (
+        "peer",
+        "Other centers of the country (domicile center). They are listened for once the charter names one.",
+    ),
     ("ledger", "The transparency log: what proves what this center stored, refused, changed and destroyed."),
     ("lake", "Decoded tables and SQL."),
     (
@@ -126,12 +129,40 @@ pub(super) const SETTINGS: &[Setting] = &[
     setting("peer", "listen", "\"0.0.0.0:8701\"", "Address and port; \"\" turns the listener off."),
     setting(
         "peer",
+        "address",
+        "\"\"",
+        "Where other centers reach this one, such as \"10.1.0.7:8701\": needed by the country's first center.",
+    ),
+    setting(
+        "peer",
+        "networks",
+        "[]",
+        "Networks of this country in which its centers lie, such as [\"10.0.0.0/8\"]; a center elsewhere is refused.",
+    ),
+    setting(
+        "peer",
+        "bytes_per_s_max",
+        "0",
+        "What copying from other centers may take of the network; 0: no limit.",
+    ),
+    setting(
+        "peer",
         "ack_centers",
         "1",
-        "In how many centers' journals a frame lies before it is acknowledged.",
+        "In how many centers' journals a frame lies before it is acknowledged. This release knows 1.",
     ),
-    setting("peer", "when_alone", "\"wait\"", "When there are fewer: \"wait\" or \"degrade\"."),
-    setting("peer", "replication", "2", "In how many centers each object lies in the end."),
+    setting(
+        "peer",
+        "when_alone",
+        "\"wait\"",
+        "When there are fewer: \"wait\" or \"degrade\". No effect while ack_centers is 1.",
+    ),
+    setting(
+        "peer",
+        "replication",
+        "2",
+        "In how many centers everything lies: what the country's first charter begins with.",
+    ),
     setting(
         "ledger",
         "witnesses",

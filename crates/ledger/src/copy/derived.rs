@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use object_store::path::Path;
 use serde::Deserialize;
-use store::{Created, ObjectKind};
+use store::{Created, Names, ObjectKind};
 
 use super::{Copy, Followed, Source};
 use crate::Error;
@@ -15,6 +15,15 @@ use crate::book::tables::{self, TableFile};
 #[derive(Deserialize)]
 struct Pointer {
     version: i64,
+}
+
+/// Whether an object is one that needs no entry and is copied all the same.
+pub fn is_unentered(names: &Names, object: &Path) -> bool {
+    match names.kind(object) {
+        ObjectKind::GenesisSignature => true,
+        ObjectKind::Table(table) => tables::file(&names.table(&table), object) == TableFile::Derived,
+        _ => false,
+    }
 }
 
 impl Copy {

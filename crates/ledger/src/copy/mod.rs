@@ -25,6 +25,7 @@ use crate::tile::{self, TILE_WIDTH};
 use crate::tree::{Growth, read_edge};
 use crate::{Edge, Error, SignedCheckpoint, Tile, TileKind, TileReader, TreeView, VerifierKey};
 
+pub use derived::is_unentered;
 pub use fetch::OBJECTS_AT_ONCE;
 
 /// Where a copy is made from. Called from several threads.
@@ -52,8 +53,8 @@ pub struct Followed {
     pub removed: u64,
     /// Changes of the registry among what was fetched: which keys there are follows from them.
     pub controls: Vec<u64>,
-    /// Versions of the charter among it.
-    pub charters: Vec<u64>,
+    /// Entries that say something else than what is held of others: what two centers say of each other would else never end.
+    pub news: u64,
 }
 
 /// A copy of a center's log and objects. One process writes it.

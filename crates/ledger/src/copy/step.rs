@@ -21,7 +21,7 @@ struct Plan {
     destructions: Vec<Numbered>,
     gone: BTreeSet<String>,
     controls: Vec<u64>,
-    charters: Vec<u64>,
+    news: u64,
 }
 
 impl Copy {
@@ -68,7 +68,7 @@ impl Copy {
         self.fetch(source, &commits, followed)?;
         self.take_away(&plan.gone, followed)?;
         followed.controls.append(&mut plan.controls);
-        followed.charters.append(&mut plan.charters);
+        followed.news += plan.news;
         Ok(())
     }
 
@@ -106,6 +106,7 @@ impl Copy {
 
 impl Plan {
     fn take(&mut self, entry: Entry) {
+        self.news += u64::from(!matches!(entry, Entry::Mirrored(_)));
         match entry {
             Entry::Tabled(tabled) | Entry::Adopted(Adopted::Table(tabled)) => self.tabled.push(tabled),
             Entry::Erased(destroyed) | Entry::Expired(destroyed) => self.destroy(destroyed),
@@ -117,7 +118,6 @@ impl Plan {
                     Entry::Control(control) | Entry::Adopted(Adopted::Control(control)) => {
                         self.controls.push(control.number);
                     }
-                    Entry::Chartered(charter) => self.charters.push(charter.number),
                     _ => {}
                 }
                 self.named.extend(other.committed().map(|(name, commitment)| (name.clone(), *commitment)));

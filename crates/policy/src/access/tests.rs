@@ -19,7 +19,7 @@ fn allowed(access: &Access, role: Role, action: Action, resource: Resource<'_>) 
 
 #[test]
 fn each_role_may_what_the_default_policies_say() {
-    let table: [(Action, [bool; 4]); 20] = [
+    let table: [(Action, [bool; 4]); 22] = [
         // operator, analyst, officer, auditor
         (Action::MetricsRead, [true, false, false, true]),
         (Action::VehiclesRead, [true, false, true, false]),
@@ -39,6 +39,8 @@ fn each_role_may_what_the_default_policies_say() {
         (Action::TokensWrite, [true, false, false, false]),
         (Action::PolicyRead, [true, false, true, true]),
         (Action::PolicyWrite, [false, false, true, false]),
+        (Action::CentersRead, [true, false, true, true]),
+        (Action::CentersWrite, [true, false, false, false]),
         (Action::LedgerRead, [false, false, false, true]),
         (Action::LedgerVerify, [true, false, true, true]),
     ];

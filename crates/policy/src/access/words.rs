@@ -169,6 +169,10 @@ actions! {
     PolicyRead = "policy.read",
     /// Replace the country pack or the access policy.
     PolicyWrite = "policy.write",
+    /// See the country's centers, and what they hold of each other.
+    CentersRead = "centers.read",
+    /// Put the next version of the charter in force, which the country's key has signed.
+    CentersWrite = "centers.write",
     /// Read the ledger's entries.
     LedgerRead = "ledger.read",
     /// Have the store verified against the ledger.

@@ -1,0 +1,377 @@
+//! `domicile center …`: the country's centers: let one join, change what one does, see how it would be, apply it.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, ensure};
+use ledger::SigningKey;
+use model::CenterName;
+
+use super::client::{Client, converse};
+use super::{Folder, Format, Refused};
+use crate::api::centers::{CentersView, CharterView, NewCharter};
+use crate::center::{Center, Role};
+use crate::charter::{Change, Charter, Charters, JoinRequest, Package, Staged, State};
+use crate::peer::placement::holders;
+use crate::world::World;
+
+/// The country's centers: let one join, change what one does, see it and apply it
+#[derive(clap::Args)]
+pub(crate) struct Centers {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(clap::Subcommand)]
+enum Verb {
+    /// List the centers, and what they hold of each other as far as this one knows
+    List {
+        #[arg(long, value_enum, default_value_t = Format::Table)]
+        format: Format,
+        #[command(flatten)]
+        folder: Folder,
+    },
+    /// Write the invitation that a new center is made ready with (`domicile init --invitation`); it holds no secret
+    Invite {
+        /// Where to
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+        #[command(flatten)]
+        folder: Folder,
+    },
+    /// Stage that a center joins: takes the request that it made
+    Add {
+        /// `join/request.note` of the new center's folder
+        request: PathBuf,
+        #[command(flatten)]
+        folder: Folder,
+    },
+    /// Stage that a center takes vehicles
+    Activate {
+        name: CenterName,
+        #[command(flatten)]
+        folder: Folder,
+    },
+    /// Stage that a center takes no vehicles any more, and goes on being copied
+    Drain {
+        name: CenterName,
+        #[command(flatten)]
+        folder: Folder,
+    },
+    /// Stage that a center is none any more
+    Remove {
+        name: CenterName,
+        /// It is lost, with what only it had
+        #[arg(long)]
+        lost: bool,
+        #[command(flatten)]
+        folder: Folder,
+    },
+    /// Stage in how many centers everything is to lie
+    Replication {
+        centers: u32,
+        #[command(flatten)]
+        folder: Folder,
+    },
+    /// Show what is staged, and what would move
+    Show {
+        #[command(flatten)]
+        folder: Folder,
+    },
+    /// Forget what is staged
+    Revert {
+        #[command(flatten)]
+        folder: Folder,
+    },
+    /// Sign what is staged as the next version of the charter and put it in force; writes a package for each center that joins
+    Apply {
+        /// The version that `center show` named: another one is refused
+        #[arg(long, value_name = "VERSION")]
+        version: u64,
+        /// The country's key [default: DIR/keys/country.key]
+        #[arg(long, value_name = "FILE")]
+        key: Option<PathBuf>,
+        #[command(flatten)]
+        folder: Folder,
+    },
+    /// Make a prepared folder a center, with the package that `center apply` wrote for it
+    Join {
+        package: PathBuf,
+        #[command(flatten)]
+        folder: Folder,
+    },
+}
+
+impl Centers {
+    pub(crate) fn run(self, world: &World) -> anyhow::Result<()> {
+        match self.verb {
+            Verb::List { format, folder } => list(format, &folder.path(world), world),
+            Verb::Invite { out, folder } => invite(&out, &Center::open(&folder.path(world), world)?),
+            Verb::Add { request, folder } => {
+                let request =
+                    std::fs::read_to_string(&request).with_context(|| request.display().to_string())?;
+                stage(Change::Add { request }, &folder.path(world), world)
+            }
+            Verb::Activate { name, folder } => stage(state(&name, State::Active), &folder.path(world), world),
+            Verb::Drain { name, folder } => stage(state(&name, State::Draining), &folder.path(world), world),
+            Verb::Remove { name, lost, folder } => {
+                let next = if lost { State::Lost } else { State::Retired };
+                stage(state(&name, next), &folder.path(world), world)
+            }
+            Verb::Replication { centers, folder } => {
+                stage(Change::Replication { centers }, &folder.path(world), world)
+            }
+            Verb::Show { folder } => show(&folder.path(world), world),
+            Verb::Revert { folder } => {
+                Staged::discard(&Center::open(&folder.path(world), world)?.folder)?;
+                say!("Nothing is staged.");
+                Ok(())
+            }
+            Verb::Apply { version, key, folder } => {
+                apply(version, key.as_deref(), &folder.path(world), world)
+            }
+            Verb::Join { package, folder } => join(&package, &folder.path(world), world),
+        }
+    }
+}
+
+fn state(name: &CenterName, state: State) -> Change {
+    Change::State { center: name.to_string(), state }
+}
+
+/// What the center says of the country's centers.
+fn ask(folder: &Path, world: &World) -> anyhow::Result<CentersView> {
+    converse(async { Client::open(folder, world).await?.get("/api/centers").await })
+}
+
+fn charter_of(center: &Center, view: &CentersView) -> anyhow::Result<Option<Charter>> {
+    let open = |note: &String| Charter::open(note, &center.genesis).map_err(anyhow::Error::msg);
+    view.charter.as_ref().map(open).transpose()
+}
+
+fn list(format: Format, folder: &Path, world: &World) -> anyhow::Result<()> {
+    let center = Center::open(folder, world)?;
+    let view = ask(folder, world)?;
+    if format == Format::Json {
+        say!("{}", serde_json::to_string_pretty(&view)?);
+        return Ok(());
+    }
+    let Some(charter) = charter_of(&center, &view)? else {
+        say!("{} is alone: no charter names another center.", center.genesis.center());
+        return Ok(());
+    };
+    let own = center.genesis.center();
+    say!(
+        "Charter version {} of {}, replication {}",
+        charter.version,
+        center.genesis.country(),
+        charter.replication
+    );
+    for member in &charter.centers {
+        let here = if member.name == own { "  (this one)" } else { "" };
+        say!(
+            "  {:<20} {:<9} {:<24} {}{here}",
+            member.name.as_str(),
+            member.state,
+            member.address,
+            member.site
+        );
+    }
+    say!("{own} has {} entries.", view.entries);
+    for receipt in &view.receipts {
+        say!(
+            "  {} holds what the first {} name, as of {}",
+            receipt.center,
+            receipt.held,
+            receipt.held_at.as_deref().unwrap_or("an unknown time")
+        );
+    }
+    for copy in &view.copies {
+        let problem = if copy.problem.is_empty() { String::new() } else { format!("; {}", copy.problem) };
+        say!(
+            "{own} holds what the first {} of {} entries of {} name{problem}",
+            copy.held,
+            copy.head,
+            copy.center
+        );
+    }
+    Ok(())
+}
+
+fn invite(out: &Path, center: &Center) -> anyhow::Result<()> {
+    let invitation = center.invitation()?;
+    std::fs::write(out, serde_json::to_string_pretty(&invitation)?)
+        .with_context(|| out.display().to_string())?;
+    say!(
+        "The invitation to cluster {} of {} is in {}.",
+        invitation.cluster,
+        invitation.country,
+        out.display()
+    );
+    say!(
+        "At the new center:\n  domicile init --country {} --center NAME --invitation {} --address ADDRESS:8701 --dir DIR",
+        invitation.country,
+        out.display()
+    );
+    Ok(())
+}
+
+fn stage(change: Change, folder: &Path, world: &World) -> anyhow::Result<()> {
+    let center = Center::open(folder, world)?;
+    let view = ask(folder, world)?;
+    let before = charter_of(&center, &view)?;
+    let mut staged = Staged::read(folder)?;
+    staged.changes.push(change);
+    let next = staged
+        .next(&center, before.as_ref(), world.clock.now().to_string())
+        .map_err(|error| Refused(format!("not staged: {error:#}")))?;
+    staged.write(folder)?;
+    print_change(before.as_ref(), &next);
+    say!(
+        "Staged. `domicile center show` says what would move; `domicile center apply --version {}` does it.",
+        next.version
+    );
+    Ok(())
+}
+
+fn print_change(before: Option<&Charter>, next: &Charter) {
+    for member in &next.centers {
+        match before.and_then(|before| before.member(&member.name)) {
+            None => say!("  + {} {} at {}", member.name, member.state, member.address),
+            Some(old) if old.state != member.state => {
+                say!("  {} {} -> {}", member.name, old.state, member.state)
+            }
+            Some(_) => {}
+        }
+    }
+    let replication = before.map_or(next.replication, |before| before.replication);
+    if replication != next.replication {
+        say!("  replication {replication} -> {}", next.replication);
+    }
+}
+
+fn show(folder: &Path, world: &World) -> anyhow::Result<()> {
+    let center = Center::open(folder, world)?;
+    let view = ask(folder, world)?;
+    let before = charter_of(&center, &view)?;
+    let staged = Staged::read(folder)?;
+    if staged.changes.is_empty() {
+        say!("Nothing is staged; version {} is in force.", view.version);
+        return Ok(());
+    }
+    let next = staged.next(&center, before.as_ref(), world.clock.now().to_string())?;
+    say!("Version {} would be:", next.version);
+    print_change(before.as_ref(), &next);
+    say!("What would move:");
+    let objects = store::Objects::read_only(&center.settings.store_folder(folder))?;
+    let mut moves = 0;
+    for source in &next.centers {
+        let wanted = holders(&next, &source.name);
+        let had = before.as_ref().map(|before| holders(before, &source.name)).unwrap_or_default();
+        let bytes = objects
+            .list(&crate::peer::placement::folder_of(&source.name))?
+            .iter()
+            .map(|object| object.size)
+            .sum::<u64>();
+        for holder in wanted.iter().filter(|holder| had.iter().all(|old| old.name != holder.name)) {
+            moves += 1;
+            let size = match bytes {
+                0 => "its objects (none of them lie here: how many bytes is not known)".to_owned(),
+                bytes => format!("{bytes} bytes"),
+            };
+            say!("  {} -> {}: {size}", source.name, holder.name);
+        }
+        let needed = (next.replication as usize).saturating_sub(usize::from(source.state.is_here()));
+        if wanted.len() < needed {
+            say!(
+                "  {}: {} of {needed} copies have a center; add one, or lower the replication",
+                source.name,
+                wanted.len()
+            );
+        }
+    }
+    if moves == 0 {
+        say!("  nothing");
+    }
+    say!("`domicile center apply --version {}` does it; `domicile center revert` forgets it.", next.version);
+    Ok(())
+}
+
+fn apply(version: u64, key: Option<&Path>, folder: &Path, world: &World) -> anyhow::Result<()> {
+    let center = Center::open(folder, world)?;
+    let view = ask(folder, world)?;
+    let before = charter_of(&center, &view)?;
+    if version <= view.version {
+        return Err(Refused(format!(
+            "version {version} is in force already, or was: nothing is applied twice"
+        ))
+        .into());
+    }
+    let staged = Staged::read(folder)?;
+    ensure!(!staged.changes.is_empty(), "nothing is staged");
+    let now = world.clock.now();
+    let next = staged.next(&center, before.as_ref(), now.to_string())?;
+    if next.version != version {
+        return Err(Refused(format!(
+            "what is staged is version {}, not {version}: look at it again",
+            next.version
+        ))
+        .into());
+    }
+    let key = match key {
+        Some(path) => {
+            let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+            SigningKey::parse(text.trim_end()).with_context(|| path.display().to_string())?
+        }
+        None => Role::Country.read_private(folder).context(
+            "the charter is signed with the country's key: apply it where keys/country.key lies, or give the key with --key",
+        )?,
+    };
+    let note = next.sign(&key)?;
+    // Packages before the charter: one that can't be made must not leave a charter that names its center.
+    let objects = store::Objects::read_only(&center.settings.store_folder(folder))?;
+    let charters = Charters::open(&center, &objects, || {})?;
+    let mut notes = Vec::new();
+    for version in 1..=view.version {
+        notes.push(
+            charters.note(version)?.with_context(|| format!("version {version} of the charter is gone"))?,
+        );
+    }
+    notes.push(note.clone());
+    let mut packages = Vec::new();
+    for change in &staged.changes {
+        let Change::Add { request } = change else { continue };
+        let request = JoinRequest::open(request).map_err(anyhow::Error::msg)?;
+        let package = center.package(&request, notes.clone(), &key, now)?;
+        packages.push((request.member.name.clone(), package));
+    }
+    let applied: CharterView = converse(async {
+        Client::open(folder, world).await?.post("/api/charter", &NewCharter { charter: note }).await
+    })?;
+    for (name, package) in packages {
+        std::fs::create_dir_all(folder.join("join"))?;
+        let path = folder.join(format!("join/{name}.json"));
+        crate::pki::replace_file(&path, &serde_json::to_vec_pretty(&package)?, 0o600)?;
+        say!("{}: at {name}, `domicile center join` takes it", path.display());
+    }
+    Staged::discard(folder)?;
+    say!("Version {} of the charter is in force.", applied.version);
+    Ok(())
+}
+
+fn join(package: &Path, folder: &Path, world: &World) -> anyhow::Result<()> {
+    let text = std::fs::read_to_string(package).with_context(|| package.display().to_string())?;
+    let package: Package =
+        serde_json::from_str(&text).context("this is no package that `center apply` wrote")?;
+    let center = Center::join(folder, &package, world)?;
+    // From here on everything that is made has its entry: genesis, pack, charter.
+    let rooms = crate::api::Rooms::open(folder, world)?;
+    rooms.books.close();
+    let own = center.genesis.center();
+    say!("{own} is a center of {}, cluster {}.", center.genesis.country(), center.genesis.cluster());
+    say!(
+        "Write peer.networks into {}/domicile.toml as at the other centers, then:\n  domicile serve --dir {}",
+        folder.display(),
+        folder.display()
+    );
+    Ok(())
+}

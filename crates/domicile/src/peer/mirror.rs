@@ -1,0 +1,435 @@
+//! Holding copies of other centers: a thread for each, which follows that center's log, fetches what its entries name, and says so with
+//! a cosignature only when all of it is here ([`ledger::copy`]).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use ledger::copy::Copy;
+use ledger::entry::{Mirrored, Root};
+use ledger::{Entry, Error, Kind, SignedCheckpoint, SigningKey, cosignature};
+use model::{CenterName, Clock, Entropy, KeyPeriod, UtcMicros, VehicleId};
+use parking_lot::{Condvar, Mutex};
+use rustls::ClientConfig;
+use store::{Keyring, Names, Objects};
+use tokio::runtime::Handle;
+
+use super::identity::PeerIdentity;
+use super::placement::{followed_by, sources_of};
+use super::source::{PeerSource, Throttle};
+use super::{KEYS_AT_ONCE, tls};
+use crate::api::Rooms;
+use crate::bookkeeping::Bookkeeper;
+use crate::center::{Center, CenterError};
+use crate::charter::{Charters, Member};
+use crate::egress::Declared;
+use crate::egress::dial::Dialer;
+use crate::egress::peer::PeerClient;
+use crate::world::World;
+
+/// Least time between two rounds: what comes meanwhile is fetched together.
+const ROUND_TIME_MIN: Duration = Duration::from_millis(200);
+/// First and longest pause after a failed round.
+const RETRY_MIN: Duration = Duration::from_millis(500);
+const RETRY_MAX: Duration = Duration::from_secs(30);
+/// A copy that has not changed is cosigned anew after so long, to show that its center is there.
+const REFRESH_TIME: Duration = Duration::from_secs(600);
+/// What is held of a center is entered in the own log at most so often: the log speaks of minutes.
+const ENTRY_TIME: Duration = Duration::from_secs(60);
+
+/// How a copy stands.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct CopyView {
+    /// Entries up to which everything is held.
+    pub(crate) held: u64,
+    /// When that was cosigned last.
+    pub(crate) held_at: Option<UtcMicros>,
+    /// Entries of the newest head that the center showed.
+    pub(crate) head: u64,
+    /// Objects and bytes fetched since the start.
+    pub(crate) objects: u64,
+    pub(crate) bytes: u64,
+    /// Why the last round failed; empty where it did not.
+    pub(crate) problem: String,
+}
+
+/// The copies that this center holds. Threads end when this goes.
+pub(crate) struct Mirrors {
+    shared: Arc<Shared>,
+    threads: Mutex<BTreeMap<CenterName, JoinHandle<()>>>,
+}
+
+struct Shared {
+    center: Arc<Center>,
+    objects: Objects,
+    books: Arc<Bookkeeper>,
+    charters: Arc<Charters>,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    key: SigningKey,
+    identity: PeerIdentity,
+    dialer: Arc<Dialer>,
+    declared: Arc<Declared>,
+    throttle: Arc<Throttle>,
+    runtime: Handle,
+    views: Mutex<BTreeMap<CenterName, CopyView>>,
+    is_ending: AtomicBool,
+    ending: Mutex<()>,
+    called: Condvar,
+}
+
+impl Mirrors {
+    /// For an opened center; follows nobody before [`Mirrors::adjust`] is called. Called inside the runtime.
+    ///
+    /// # Errors
+    /// Where the center's own keys can't be read.
+    pub(crate) fn new(rooms: &Rooms, declared: &Arc<Declared>, world: &World) -> Result<Self, CenterError> {
+        let center = rooms.center.clone();
+        let throttle = Throttle::new(center.settings.peer.bytes_per_s_max, world.clock.clone());
+        let shared = Shared {
+            key: center.mirror_key()?,
+            identity: PeerIdentity::open_or_make(&center.folder)?,
+            objects: rooms.store.objects().clone(),
+            books: rooms.books.clone(),
+            charters: rooms.charters.clone(),
+            clock: world.clock.clone(),
+            entropy: world.entropy.clone(),
+            dialer: Arc::new(Dialer::new()),
+            declared: declared.clone(),
+            throttle: Arc::new(throttle),
+            runtime: Handle::current(),
+            views: Mutex::default(),
+            is_ending: AtomicBool::new(false),
+            ending: Mutex::default(),
+            called: Condvar::new(),
+            center,
+        };
+        Ok(Self { shared: Arc::new(shared), threads: Mutex::default() })
+    }
+
+    /// Begins to follow each center that the charter in force, or a copy that lies here, says is to be followed.
+    pub(crate) fn adjust(&self) {
+        let Some(in_force) = self.shared.charters.in_force() else { return };
+        let own = self.shared.center.genesis.center();
+        let mut threads = self.threads.lock();
+        for center in followed_by(&in_force.charter, &own, &self.shared.objects) {
+            if threads.get(&center).is_some_and(|thread| !thread.is_finished()) {
+                continue;
+            }
+            let (shared, source) = (self.shared.clone(), center.clone());
+            let thread = std::thread::Builder::new()
+                .name(format!("mirror-{center}"))
+                .spawn(move || shared.run(&source));
+            match thread {
+                Ok(thread) => {
+                    threads.insert(center, thread);
+                }
+                Err(error) => tracing::error!(%error, "the system gives no thread to copy another center"),
+            }
+        }
+    }
+
+    /// How each copy stands.
+    pub(crate) fn views(&self) -> BTreeMap<CenterName, CopyView> {
+        self.shared.views.lock().clone()
+    }
+
+    /// Ends the threads. Blocks until they have.
+    pub(crate) fn finish(&self) {
+        self.shared.is_ending.store(true, Ordering::Relaxed);
+        drop(self.shared.ending.lock());
+        self.shared.called.notify_all();
+        for (_, thread) in std::mem::take(&mut *self.threads.lock()) {
+            if thread.join().is_err() {
+                tracing::error!("a thread that copies another center ended by a defect of the program");
+            }
+        }
+    }
+}
+
+/// A thread's own state.
+struct Round<'a> {
+    shared: &'a Shared,
+    copy: Copy,
+    keyring: Keyring,
+    /// Changes of the registry whose keys are still to be fetched or destroyed.
+    controls: Vec<u64>,
+    /// Entries that came since the own log was told what is held.
+    news: u64,
+    cosigned_at: Option<Duration>,
+    entered_at: Option<Duration>,
+    clients: BTreeMap<CenterName, (Member, Arc<PeerClient>)>,
+    has_own_key: bool,
+}
+
+impl Shared {
+    fn run(&self, source: &CenterName) {
+        let mut pause = RETRY_MIN;
+        let mut round = None;
+        let mut complaint = String::new();
+        while !self.is_ending.load(Ordering::Relaxed) {
+            match self.go_round(source, &mut round) {
+                Ok(()) => {
+                    (pause, complaint) = (RETRY_MIN, String::new());
+                    self.change_view(source, |view| view.problem.clear());
+                    self.sleep(ROUND_TIME_MIN);
+                }
+                Err(error) => {
+                    let text = error.to_string();
+                    if text != complaint {
+                        match error.kind() {
+                            Kind::Unavailable => {
+                                tracing::warn!(center = %source, error = %text, "a copy does not go on")
+                            }
+                            _ => tracing::error!(center = %source, error = %text, "a copy does not go on"),
+                        }
+                    }
+                    self.change_view(source, |view| view.problem.clone_from(&text));
+                    complaint = text;
+                    self.sleep(pause);
+                    pause = (pause * 2).min(RETRY_MAX);
+                }
+            }
+        }
+    }
+
+    fn go_round<'a>(&'a self, source: &CenterName, round: &mut Option<Round<'a>>) -> Result<(), Error> {
+        let round = match round {
+            Some(round) => round,
+            None => round.insert(self.open(source)?),
+        };
+        round.go(source)
+    }
+
+    fn open(&self, source: &CenterName) -> Result<Round<'_>, Error> {
+        let member = self.member(source)?;
+        let keys = member.keys().map_err(|what| wrong(source, what))?;
+        let names = Names::new(source.clone());
+        let copy = Copy::open(self.objects.clone(), names.clone(), keys.log)?;
+        let identity = self.center.identity().map_err(|error| wrong(source, error.to_string()))?;
+        let keyring = Keyring::new(self.objects.clone(), names, identity, self.entropy.clone());
+        let held_at = copy.held().and_then(|held| held.cosigned_at(&self.key.verifier()).ok().flatten());
+        self.change_view(source, |view| {
+            view.held = copy.size();
+            view.held_at = held_at.map(|seconds| UtcMicros::from_seconds(seconds.cast_signed()));
+        });
+        Ok(Round {
+            shared: self,
+            copy,
+            keyring,
+            controls: Vec::new(),
+            news: 0,
+            cosigned_at: None,
+            entered_at: None,
+            clients: BTreeMap::new(),
+            has_own_key: false,
+        })
+    }
+
+    fn member(&self, center: &CenterName) -> Result<Member, Error> {
+        let in_force = self.charters.in_force();
+        let member = in_force.as_ref().and_then(|in_force| in_force.charter.member(center));
+        member.cloned().ok_or_else(|| wrong(center, "the charter does not name it".to_owned()))
+    }
+
+    fn change_view(&self, center: &CenterName, change: impl FnOnce(&mut CopyView)) {
+        change(self.views.lock().entry(center.clone()).or_default());
+    }
+
+    fn sleep(&self, time: Duration) {
+        let mut ending = self.ending.lock();
+        if !self.is_ending.load(Ordering::Relaxed) {
+            self.called.wait_for(&mut ending, time);
+        }
+    }
+}
+
+fn wrong(center: &CenterName, why: String) -> Error {
+    Error::Unavailable { name: format!("center {center}"), why }
+}
+
+impl Round<'_> {
+    /// Asks for the head, follows the log to it, and says what is held.
+    fn go(&mut self, prefix: &CenterName) -> Result<(), Error> {
+        let source = self.source(prefix)?;
+        // A copy that is whole waits at the source for news; one that is not asks at once.
+        let after = if self.copy.is_whole() { self.copy.size() } else { 0 };
+        let answer = source.head(after)?;
+        self.take_charters(&source, answer.charter)?;
+        if self.shared.is_ending.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let head = SignedCheckpoint::open(&answer.note, self.copy.log_key())?;
+        self.shared.change_view(prefix, |view| view.head = head.size());
+        let followed = self.copy.follow(&source, &head)?;
+        self.controls.extend(&followed.controls);
+        self.news += followed.news;
+        self.shared.change_view(prefix, |view| {
+            view.objects += followed.objects;
+            view.bytes += followed.bytes;
+        });
+        self.take_keys(&source, prefix)?;
+        if !self.copy.is_whole() {
+            let absent: Vec<&str> = self.copy.absent().take(3).collect();
+            return match absent[..] {
+                // Something is to be taken away as soon as the log has gone on.
+                [] => Ok(()),
+                _ => Err(wrong(
+                    prefix,
+                    format!("it does not have what its log names: {}, …", absent.join(", ")),
+                )),
+            };
+        }
+        self.hold(&source, prefix, &head)
+    }
+
+    /// The first center that has the prefix and is there: its own, else one that holds a copy.
+    fn source(&mut self, prefix: &CenterName) -> Result<PeerSource, Error> {
+        let in_force = self.shared.charters.in_force();
+        let in_force = in_force.ok_or_else(|| wrong(prefix, "there is no charter".to_owned()))?;
+        let own = self.shared.center.genesis.center();
+        let mut problem = "no center that the charter names has a copy of it".to_owned();
+        for member in sources_of(&in_force.charter, prefix, &own) {
+            match self.client(&member) {
+                Ok(client) => {
+                    let source = PeerSource {
+                        client,
+                        prefix: prefix.clone(),
+                        runtime: self.shared.runtime.clone(),
+                        throttle: self.shared.throttle.clone(),
+                    };
+                    // The center itself is asked without a question whether it is there; a copy's holder may not have one.
+                    if member.name == *prefix || source.head(0).is_ok() {
+                        return Ok(source);
+                    }
+                    problem = format!("neither it nor {} gives it", member.name);
+                }
+                Err(error) => problem = error.to_string(),
+            }
+        }
+        Err(wrong(prefix, problem))
+    }
+
+    fn client(&mut self, member: &Member) -> Result<Arc<PeerClient>, Error> {
+        if let Some((known, client)) = self.clients.get(&member.name)
+            && known == member
+        {
+            return Ok(client.clone());
+        }
+        let shared = self.shared;
+        let settings = &shared.center.settings;
+        let country = shared.center.genesis.country();
+        let failed = |what: String| wrong(&member.name, what);
+        let destination = shared
+            .declared
+            .peer(&member.address, settings, country)
+            .map_err(|error| failed(error.to_string()))?;
+        let config: Arc<ClientConfig> = tls::client(&shared.identity, &shared.charters, member.name.clone())
+            .map_err(|error| failed(error.to_string()))?;
+        let client = Arc::new(PeerClient::new(shared.dialer.clone(), Arc::new(destination), config));
+        self.clients.insert(member.name.clone(), (member.clone(), client.clone()));
+        Ok(client)
+    }
+
+    /// Takes the versions of the charter that the other center has and this one has not.
+    fn take_charters(&self, source: &PeerSource, theirs: u64) -> Result<(), Error> {
+        let charters = &self.shared.charters;
+        while charters.version() < theirs {
+            let note = source.charter(charters.version() + 1)?;
+            let applied = charters.apply(&note);
+            // Another thread may have taken it meanwhile.
+            if let Err(problem) = applied
+                && charters.version() < theirs
+            {
+                return Err(wrong(&source.prefix, format!("its charter is not taken: {problem}")));
+            }
+        }
+        Ok(())
+    }
+
+    /// Fetches the keys that changes of the registry made, and destroys those that they destroyed: before anything is cosigned.
+    fn take_keys(&mut self, source: &PeerSource, prefix: &CenterName) -> Result<(), Error> {
+        if !self.has_own_key {
+            // The key of what the center says of itself.
+            self.fetch_keys(source, &[(VehicleId::NONE, KeyPeriod::default())])?;
+            self.has_own_key = true;
+        }
+        let names = Names::new(prefix.clone());
+        while let Some(number) = self.controls.first().copied() {
+            let Some(bytes) = self.shared.objects.read(&names.control(number))? else {
+                return Err(Error::Corrupt {
+                    name: names.control(number).to_string(),
+                    why: "it is gone".to_owned(),
+                });
+            };
+            let keys = registry::keys_of_control(number, &bytes).map_err(|error| Error::Corrupt {
+                name: names.control(number).to_string(),
+                why: error.to_string(),
+            })?;
+            for some in keys.made.chunks(KEYS_AT_ONCE) {
+                self.fetch_keys(source, some)?;
+            }
+            for (vehicle, period) in keys.destroyed {
+                self.keyring.destroy(vehicle, period)?;
+            }
+            self.controls.remove(0);
+        }
+        Ok(())
+    }
+
+    fn fetch_keys(&self, source: &PeerSource, keys: &[(VehicleId, KeyPeriod)]) -> Result<(), Error> {
+        let mut wanted = Vec::with_capacity(keys.len());
+        for key in keys {
+            if !self.keyring.has(key.0, key.1)? {
+                wanted.push(*key);
+            }
+        }
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        for ((vehicle, period), wrapped) in wanted.iter().zip(source.keys(&wanted)?) {
+            // One that was destroyed meanwhile has a later change that says so.
+            if let Some(wrapped) = wrapped {
+                self.keyring.keep(*vehicle, *period, wrapped)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Cosigns the head, tells the center, and enters it in the own log.
+    fn hold(
+        &mut self,
+        source: &PeerSource,
+        prefix: &CenterName,
+        head: &SignedCheckpoint,
+    ) -> Result<(), Error> {
+        let now = self.shared.clock.monotonic();
+        let is_new = self.copy.held().is_none_or(|held| held.size() < head.size());
+        let is_stale = self.cosigned_at.is_none_or(|at| now.saturating_sub(at) >= REFRESH_TIME);
+        if is_new || is_stale {
+            let at = self.shared.clock.now();
+            let seconds = u64::try_from(at.0 / UtcMicros::PER_SECOND).unwrap_or(0);
+            let signed = SignedCheckpoint::open(head.note(), self.copy.log_key())?;
+            let cosigned = signed.with(cosignature::sign(&self.shared.key, seconds, signed.text())?)?;
+            self.copy.hold(cosigned.clone())?;
+            self.cosigned_at = Some(now);
+            self.shared.change_view(prefix, |view| {
+                view.held = cosigned.size();
+                view.held_at = Some(at);
+            });
+            if self.shared.member(prefix)?.state.is_here() {
+                source.tell_held(cosigned.note())?;
+            }
+        }
+        let is_due = self.entered_at.is_none_or(|at| now.saturating_sub(at) >= ENTRY_TIME);
+        if self.news > 0 && is_due {
+            let (size, root) = (head.size(), Root(head.root()));
+            let mirrored = Mirrored { center: prefix.clone(), size, root };
+            let _follows = self.shared.books.book().enter(&Entry::Mirrored(mirrored))?;
+            (self.news, self.entered_at) = (0, Some(now));
+        }
+        Ok(())
+    }
+}
