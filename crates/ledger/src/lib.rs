@@ -26,6 +26,8 @@ mod reader;
 #[cfg(feature = "writer")]
 mod sequencer;
 #[cfg(feature = "writer")]
+pub mod trace;
+#[cfg(feature = "writer")]
 mod verify;
 
 #[cfg(feature = "writer")]

@@ -12,6 +12,7 @@ use super::{Folder, Format};
 use crate::bookkeeping::Seen;
 use crate::center::Center;
 use crate::cosigning::witness_keys;
+use crate::peer::report::Sources;
 use crate::world::World;
 
 /// Check the transparency log and hold the store against it
@@ -32,6 +33,9 @@ struct Verify {
     /// A copy of a store's folder (or of one center's folder in it), without any key: everything is taken from there
     #[arg(long, value_name = "DIR")]
     offline: Option<PathBuf>,
+    /// The copy of this center that lies here, against the key that the charter names
+    #[arg(long, value_name = "CENTER", conflicts_with = "offline")]
+    of: Option<CenterName>,
     /// The log's key, a file with a line such as keys/log.vkey [default: the one that the genesis names]
     #[arg(long, value_name = "FILE")]
     vkey: Option<PathBuf>,
@@ -66,7 +70,10 @@ impl Verify {
     fn run(self, world: &World) -> anyhow::Result<()> {
         let mut subject = match &self.offline {
             Some(copy) => Subject::of_copy(copy)?,
-            None => Subject::of_center(&self.folder.path(world), world)?,
+            None => match &self.of {
+                Some(center) => Subject::of_mirrored(center, &self.folder.path(world), world)?,
+                None => Subject::of_center(&self.folder.path(world), world)?,
+            },
         };
         if let Some(path) = &self.vkey {
             subject.log_key =
@@ -101,6 +108,24 @@ impl Subject {
         };
         let objects = Objects::read_only(&center.settings.store_folder(folder))?;
         Ok(Self { objects, names: center.names(), log_key: center.genesis.log_key(), options })
+    }
+
+    /// The copy of another center, which this one must have cosigned.
+    fn of_mirrored(other: &CenterName, folder: &Path, world: &World) -> anyhow::Result<Self> {
+        let center = Center::open(folder, world)?;
+        if *other == center.genesis.center() {
+            return Self::of_center(folder, world);
+        }
+        let (names, log_key) = Sources::open(&center)?.copy(other)?;
+        let options = Options {
+            country_key: Some(center.genesis.country_key()),
+            last_seen: None,
+            witnesses: vec![center.genesis.mirror_key()],
+            quorum: 1,
+            is_copy: true,
+        };
+        let objects = Objects::read_only(&center.settings.store_folder(folder))?;
+        Ok(Self { objects, names, log_key, options })
     }
 
     /// A copy of a store: the keys are those that its genesis names.

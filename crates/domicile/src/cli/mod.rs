@@ -19,6 +19,7 @@ mod harness;
 mod init;
 mod lake;
 mod ledger;
+mod placement;
 mod platform;
 mod policy;
 mod proof;
@@ -56,6 +57,7 @@ enum Command {
     Doctor(doctor::Doctor),
     Egress(egress::Egress),
     Center(center::Centers),
+    Placement(placement::Placement),
     Vehicle(vehicle::Vehicles),
     Platform(platform::Platforms),
     Token(token::Tokens),
@@ -141,6 +143,7 @@ fn run(command: Command, world: &World) -> anyhow::Result<()> {
         Command::Doctor(doctor) => doctor.run(world),
         Command::Egress(egress) => egress.run(world),
         Command::Center(centers) => centers.run(world),
+        Command::Placement(placement) => placement.run(world),
         Command::Vehicle(vehicles) => vehicles.run(world),
         Command::Platform(platforms) => platforms.run(world),
         Command::Token(tokens) => tokens.run(world),

@@ -9,6 +9,7 @@ pub(crate) mod mirror;
 mod others;
 pub(crate) mod placement;
 pub(crate) mod receipts;
+pub(crate) mod report;
 mod serve;
 mod source;
 pub(crate) mod tls;

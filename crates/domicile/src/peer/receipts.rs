@@ -19,17 +19,23 @@ pub(crate) struct Receipts {
 }
 
 impl Receipts {
-    /// Reads what was kept. A file that can't be read is left out: its center says it again.
+    /// Opens a center's receipts.
     pub(crate) fn open(
         folder: &Path,
         log_key: &VerifierKey,
         charters: Arc<Charters>,
     ) -> std::io::Result<Self> {
+        let newest = Mutex::new(Self::read(folder, log_key));
         let folder = folder.join("mirror");
         std::fs::create_dir_all(&folder)?;
+        Ok(Self { folder, newest, charters })
+    }
+
+    /// Reads what was kept. A file that can't be read is left out: its center says it again.
+    pub(crate) fn read(folder: &Path, log_key: &VerifierKey) -> BTreeMap<CenterName, SignedCheckpoint> {
         let mut newest = BTreeMap::new();
-        for entry in folder.read_dir()? {
-            let path = entry?.path();
+        for entry in folder.join("mirror").read_dir().into_iter().flatten().flatten() {
+            let path = entry.path();
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
             let Some(Ok(center)) = name.strip_suffix(".note").map(str::parse) else { continue };
             let note = std::fs::read_to_string(&path).unwrap_or_default();
@@ -37,7 +43,7 @@ impl Receipts {
                 newest.insert(center, checkpoint);
             }
         }
-        Ok(Self { folder, newest: Mutex::new(newest), charters })
+        newest
     }
 
     /// Keeps a center's receipt, unless a later one is here.

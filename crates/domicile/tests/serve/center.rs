@@ -44,6 +44,13 @@ impl Center {
         Self { folder, child, listening, settings: settings.to_vec() }
     }
 
+    /// Serves a center's folder that was made by other means; it lies as `center` in `folder`.
+    #[cfg(feature = "lake")]
+    pub(crate) fn of(folder: tempfile::TempDir, settings: &[(&'static str, &'static str)]) -> Self {
+        let (child, listening) = serve(&folder.path().join("center"), settings);
+        Self { folder, child, listening, settings: settings.to_vec() }
+    }
+
     pub(crate) fn path(&self) -> std::path::PathBuf {
         self.folder.path().join("center")
     }

@@ -4,6 +4,8 @@
 
 mod center;
 #[cfg(feature = "lake")]
+mod centers;
+#[cfg(feature = "lake")]
 mod dashboards;
 #[cfg(feature = "lake")]
 mod engines;

@@ -1,0 +1,298 @@
+//! Two centers of a country: one joins the other, each holds what the other has, and what is erased or refused is so in both.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde_json::{Value, json};
+
+use crate::center::{Center, eventually};
+use crate::vehicles::{Said, Tesla};
+
+const VIN: &str = "LRW3E7FA8MC000001";
+const OTHER: &str = "LRW3E7FA8MC000002";
+
+/// Settings of a center that others reach at an address of its own on loopback; and that address.
+fn settings() -> (String, Vec<(&'static str, &'static str)>) {
+    static NEXT: AtomicU8 = AtomicU8::new(1);
+    let [.., high, low] = std::process::id().to_be_bytes();
+    let address = format!("127.{}.{}.{}:18701", high.max(1), low, NEXT.fetch_add(1, Ordering::Relaxed));
+    let leaked: &'static str = Box::leak(address.clone().into_boxed_str());
+    let settings = vec![
+        ("DOMICILE_PEER_LISTEN", leaked),
+        ("DOMICILE_PEER_ADDRESS", leaked),
+        ("DOMICILE_PEER_NETWORKS", "[\"127.0.0.0/8\"]"),
+        ("DOMICILE_STORE_BATCH_AGE_MS_MAX", "300"),
+    ];
+    (address, settings)
+}
+
+fn run(folder: &Path, arguments: &[&str], settings: &[(&str, &str)]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_domicile"))
+        .args(arguments)
+        .arg("--dir")
+        .arg(folder)
+        .envs(settings.iter().copied())
+        .output()
+        .expect("the program runs")
+}
+
+fn said(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+fn domicile(folder: &Path, arguments: &[&str], settings: &[(&str, &str)]) -> String {
+    let output = run(folder, arguments, settings);
+    assert!(output.status.success(), "{arguments:?}: {}", said(&output));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// A refused command's words: its exit code says that a rule refuses it.
+fn refused(folder: &Path, arguments: &[&str], settings: &[(&str, &str)]) -> String {
+    let output = run(folder, arguments, settings);
+    assert_eq!(output.status.code(), Some(3), "{arguments:?}: {}", said(&output));
+    said(&output)
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("a path in UTF-8")
+}
+
+/// A country's first center, and what a second one needs to join it.
+struct Country {
+    first: Center,
+    settings: Vec<(&'static str, &'static str)>,
+    invitation: PathBuf,
+}
+
+impl Country {
+    fn new() -> Self {
+        let (_, settings) = settings();
+        let first = Center::start(&settings);
+        let invitation = first.folder.path().join("invitation.json");
+        domicile(&first.path(), &["center", "invite", "--out", text(&invitation)], &settings);
+        Self { first, settings, invitation }
+    }
+
+    fn prepare(&self, name: &str, address: &str) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (invitation, center) = (text(&self.invitation), folder.path().join("center"));
+        let arguments =
+            ["init", "--country", "CN", "--center", name, "--invitation", invitation, "--address", address];
+        domicile(&center, &arguments, &[]);
+        folder
+    }
+
+    fn at_first(&self, arguments: &[&str]) -> String {
+        domicile(&self.first.path(), arguments, &self.settings)
+    }
+
+    /// Lets a second center join, and serves it.
+    fn join(&self, name: &str, version: &str) -> (Center, Vec<(&'static str, &'static str)>) {
+        let (address, settings) = settings();
+        let folder = self.prepare(name, &address);
+        let second = folder.path().join("center");
+        self.at_first(&["center", "add", text(&second.join("join/request.note"))]);
+        self.at_first(&["center", "apply", "--version", version]);
+        let package = self.first.path().join(format!("join/{name}.json"));
+        domicile(&second, &["center", "join", text(&package)], &settings);
+        (Center::of(folder, &settings), settings)
+    }
+}
+
+fn view(center: &Center) -> Value {
+    let (status, view) = center.call("GET", "/api/centers", None);
+    assert_eq!(status, 200, "{view}");
+    view
+}
+
+/// Whether `holder` holds everything that `center` has entered, and said so.
+fn is_held(center: &Center, holder: &str) -> bool {
+    let view = view(center);
+    let receipts = view["receipts"].as_array().expect("a list");
+    let held =
+        receipts.iter().find(|receipt| receipt["center"] == holder).map(|receipt| receipt["held"].clone());
+    held.is_some_and(|held| held == view["entries"])
+}
+
+/// The files of a center's prefix that a copy has too, with their bytes.
+fn files(store: &Path, center: &str) -> BTreeMap<String, Vec<u8>> {
+    let mut files = BTreeMap::new();
+    let mut folders = vec![store.join(center)];
+    while let Some(folder) = folders.pop() {
+        for entry in folder.read_dir().expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let name = text(path.strip_prefix(store).expect("below")).to_owned();
+            let own =
+                ["head.json", "writer.json", "ledger/checkpoint", ".checkpoint.parquet", "_last_checkpoint"];
+            if !own.iter().any(|own| name.ends_with(own)) && !name.contains(".p/") {
+                let content =
+                    if name.contains("/keyring/") { Vec::new() } else { std::fs::read(&path).expect("read") };
+                files.insert(name, content);
+            }
+        }
+    }
+    files
+}
+
+fn now_s() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
+    i64::try_from(since.as_secs()).expect("seconds")
+}
+
+fn drive(center: &Center, vin: &str, from: u32, messages: u32) {
+    let papers = center.papers(vin);
+    let mut vehicle = Tesla::connect(center.address("tesla"), vin, &papers).expect("it is let in");
+    for number in from..from + messages {
+        let transaction = format!("tx-{number}");
+        vehicle.send_speed(&transaction, now_s(), f64::from(number));
+        assert_eq!(vehicle.hear(), Some(Said::Ack(transaction.into_bytes())));
+    }
+}
+
+#[test]
+fn a_second_center_joins_and_each_holds_what_the_other_has() {
+    let country = Country::new();
+    let first = &country.first;
+    first.add(VIN, "CN");
+    first.add(OTHER, "CN");
+    drive(first, VIN, 0, 20);
+    let (mut second, settings) = country.join("beijing-1", "1");
+    eventually("the second holds the first", || (is_held(first, "beijing-1")).then_some(()));
+    eventually("the first holds the second", || (is_held(&second, "shanghai-1")).then_some(()));
+    let store = |center: &Center| center.path().join("store");
+    assert_eq!(files(&store(first), "shanghai-1"), files(&store(&second), "shanghai-1"));
+    assert_eq!(files(&store(first), "beijing-1"), files(&store(&second), "beijing-1"));
+    let verified = domicile(&second.path(), &["ledger", "verify", "--of", "shanghai-1"], &settings);
+    assert!(verified.contains("verified"), "{verified}");
+
+    // What comes while the second is away is fetched when it is back, also where it was killed.
+    second.kill();
+    drive(first, VIN, 100, 20);
+    drive(first, OTHER, 100, 5);
+    second.serve_again();
+    eventually("the second holds the first", || (is_held(first, "beijing-1")).then_some(()));
+
+    // A vehicle that the first erases is erased in the copy: its key is gone, and what is left verifies.
+    let erase = json!({ "vin": OTHER, "why": "a test" });
+    let keys = |center: &Center| {
+        let names = files(&store(center), "shanghai-1").into_keys().filter(|name| name.contains("/keyring/"));
+        names.collect::<Vec<_>>()
+    };
+    let before = keys(&second);
+    let (status, answer) = first.call("POST", "/api/subjects/erasures", Some(&erase));
+    assert!(status < 300, "{status} {answer}");
+    eventually("the erasure is done", || {
+        (first.call("GET", "/api/subjects/erasures", None).1[0]["state"] == "done").then_some(())
+    });
+    eventually("the copy has the same keys", || {
+        (is_held(first, "beijing-1") && keys(first) == keys(&second)).then_some(())
+    });
+    assert!(before.iter().any(|key| !keys(&second).contains(key)), "a key was destroyed: {before:?}");
+
+    // The next version reaches the second by itself.
+    country.at_first(&["center", "activate", "beijing-1"]);
+    country.at_first(&["center", "apply", "--version", "2"]);
+    eventually("the second has version 2", || (view(&second)["version"] == 2).then_some(()));
+
+    // The first is gone: the second has all of it, and says who held what.
+    let kept = files(&store(first), "shanghai-1");
+    eventually("the second holds the first", || (is_held(first, "beijing-1")).then_some(()));
+    let report = domicile(&second.path(), &["placement", "report", "--format", "json"], &settings);
+    let report: Value = serde_json::from_str(&report).expect("JSON");
+    let shanghai = &report["centers"][0];
+    assert_eq!((&shanghai["center"], &shanghai["is_safe"]), (&json!("shanghai-1"), &json!(true)), "{report}");
+    let Country { mut first, .. } = country;
+    first.kill();
+    assert!(kept.len() > 20);
+    let verified = domicile(&second.path(), &["ledger", "verify", "--of", "shanghai-1"], &settings);
+    assert!(verified.contains("verified"), "{verified}");
+    let object =
+        kept.keys().find(|name| name.contains("/control/") && !name.contains("/opening/")).expect("a change");
+    let placed = domicile(&second.path(), &["placement", "report", "--object", object], &settings);
+    assert!(placed.contains("in shanghai-1") && placed.contains("in beijing-1"), "{placed}");
+    assert!(placed.contains("on this disk"), "{placed}");
+    let early = ["placement", "report", "--object", object, "--at", "2020-01-01T00:00:00Z"];
+    let placed = domicile(&second.path(), &early, &settings);
+    assert!(placed.contains("in no center"), "{placed}");
+}
+
+#[test]
+fn what_is_of_another_country_or_lies_elsewhere_does_not_join() {
+    let country = Country::new();
+    let first = country.first.path();
+    let settings = &country.settings;
+    // Another country's invitation, or ours for another country.
+    let folder = tempfile::tempdir().expect("a folder");
+    let abroad = folder.path().join("center");
+    let invitation = text(&country.invitation);
+    let arguments = [
+        "init",
+        "--country",
+        "DE",
+        "--center",
+        "berlin-1",
+        "--invitation",
+        invitation,
+        "--address",
+        "127.0.0.9:18701",
+    ];
+    let output = run(&abroad, &arguments, &[]);
+    assert!(
+        !output.status.success() && said(&output).contains("never crosses a border"),
+        "{}",
+        said(&output)
+    );
+    assert!(!abroad.join("keys").exists(), "nothing was made");
+    let german = Center::start(&[]);
+    let foreign = Country::new();
+    let stranger = foreign.prepare("beijing-1", "127.0.0.9:18701");
+    let request = stranger.path().join("center/join/request.note");
+    let words = refused(&first, &["center", "add", text(&request)], settings);
+    assert!(words.contains("cluster"), "{words}");
+    drop(german);
+
+    // An address outside of the declared networks.
+    let elsewhere = country.prepare("beijing-1", "10.9.9.9:8701");
+    let request = elsewhere.path().join("center/join/request.note");
+    let words = refused(&first, &["center", "add", text(&request)], settings);
+    assert!(words.contains("peer.networks"), "{words}");
+
+    // A request that somebody changed.
+    let (address, _) = self::settings();
+    let changed = country.prepare("beijing-1", &address);
+    let request = changed.path().join("center/join/request.note");
+    let note = std::fs::read_to_string(&request).expect("read");
+    std::fs::write(&request, note.replace(":18701", ":18702")).expect("written");
+    let words = refused(&first, &["center", "add", text(&request)], settings);
+    assert!(words.contains("not signed"), "{words}");
+    std::fs::write(&request, note).expect("written");
+    country.at_first(&["center", "add", text(&request)]);
+    let words = refused(&first, &["center", "apply", "--version", "7"], settings);
+    assert!(words.contains("version 1, not 7"), "{words}");
+    country.at_first(&["center", "apply", "--version", "1"]);
+    let words = refused(&first, &["center", "apply", "--version", "1"], settings);
+    assert!(words.contains("nothing is applied twice"), "{words}");
+
+    // Another folder's package.
+    let package = first.join("join/beijing-1.json");
+    let other = country.prepare("beijing-1", &address);
+    let output = run(&other.path().join("center"), &["center", "join", text(&package)], &[]);
+    assert!(!output.status.success() && said(&output).contains("another center's"), "{}", said(&output));
+    // A charter that nobody signed, or that goes back.
+    let (status, _) = country.first.call("POST", "/api/charter", Some(&json!({ "charter": "nonsense" })));
+    assert_eq!(status, 400);
+    let charter = view(&country.first)["charter"].as_str().expect("a note").to_owned();
+    let changed = charter.replace("\"replication\": 2", "\"replication\": 1");
+    assert_ne!(changed, charter);
+    let (status, answer) = country.first.call("POST", "/api/charter", Some(&json!({ "charter": changed })));
+    assert_eq!(status, 400, "{answer}");
+    let (status, _) = country.first.call("POST", "/api/charter", Some(&json!({ "charter": charter })));
+    assert_eq!(status, 409);
+}
