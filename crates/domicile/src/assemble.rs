@@ -16,7 +16,7 @@ use wire::tesla::Issuer;
 
 use crate::api::query::Sql;
 use crate::api::{Rooms, private_router, public_router, serve_socket};
-use crate::center::Center;
+use crate::center::{Center, unhex};
 use crate::charter::client_authorities;
 use crate::cosigning::{Cosigning, CosigningError};
 #[cfg(feature = "lake")]
@@ -36,7 +36,7 @@ use crate::live::{View, connection_gauges, erasure_gauges, journal_gauges, ledge
 #[cfg(feature = "lake")]
 use crate::live::{chores_gauges, derived_gauges, table_gauges};
 use crate::observe::Metrics;
-use crate::peer::{Others, OthersError};
+use crate::peer::{OnHeld, Others, OthersError};
 #[cfg(feature = "lake")]
 use crate::pipeline::{Inbox, Parts as PipelineParts, Pipeline};
 #[cfg(feature = "lake")]
@@ -190,6 +190,15 @@ impl Flow {
         self.lake.as_ref().map(|(tables, _)| &tables.lake)
     }
 
+    /// What shows the rows of another center when the tables of its copy have changed.
+    fn on_held(&self) -> OnHeld {
+        #[cfg(feature = "lake")]
+        if let Some(lake) = self.lake().cloned() {
+            return crate::tables::show_copies(lake);
+        }
+        Box::new(|_| {})
+    }
+
     /// Waits until everything that was durable when this was called shows in queries.
     pub(crate) async fn caught_up(&self) {
         #[cfg(feature = "lake")]
@@ -297,7 +306,7 @@ impl Serving {
             looking: wire::Context::new(keys(&center)?, coordinates(settings)),
         }));
         let declared = Arc::new(Declared::of(settings, center.genesis.country())?);
-        let others = Others::open(&rooms, &declared, world)?;
+        let others = Others::open(&rooms, &declared, flow.on_held(), world)?;
         let mut serving = Self {
             listeners: Listeners::new(gate.clone()),
             gate,
@@ -557,7 +566,7 @@ fn keys(center: &Center) -> Result<Keys, AssembleError> {
     };
     // Names and keys stay out of the errors: the line's number is enough to find it.
     for (line, (name, value)) in table.iter().enumerate() {
-        let key = value.as_str().and_then(hex_key);
+        let key = value.as_str().and_then(unhex);
         let key = key.ok_or_else(|| {
             wrong(format!("{}: entry {}: 32 hex digits are expected", path.display(), line + 1))
         })?;
@@ -568,17 +577,6 @@ fn keys(center: &Center) -> Result<Keys, AssembleError> {
         }
     }
     Ok(keys)
-}
-
-fn hex_key(text: &str) -> Option<[u8; 16]> {
-    if text.len() != 32 || !text.is_ascii() {
-        return None;
-    }
-    let mut key = [0; 16];
-    for (byte, digits) in key.iter_mut().zip(text.as_bytes().chunks(2)) {
-        *byte = u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
-    }
-    Some(key)
 }
 
 /// Writes refused client certificates into the diary of the vehicle that they name.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::peer::OnHeld;
 use futures::future::BoxFuture;
 use futures::{StreamExt, TryStreamExt};
 use lake::{Allowed, Done, Lake, Places, Sight, Work};
@@ -94,7 +95,7 @@ pub(crate) fn allowed(visible: Visible) -> Allowed {
         PlacesSeen::Coarse(cell) => Places::Coarse { cell },
         PlacesSeen::Hidden => Places::Hidden,
     };
-    Allowed { tables: visible.tables, sight: Sight { places, hidden: visible.hidden } }
+    Allowed { tables: visible.tables, sight: Sight { places, hidden: visible.hidden }, own_alone: false }
 }
 
 fn done_view(done: &Done) -> DoneView {
@@ -120,4 +121,14 @@ fn query_problem(error: lake::QueryError) -> Problem {
         lake::QueryError::TooLarge(_) | lake::QueryError::Failed(_) => Problem::unavailable(error),
         _ => Problem::invalid(error),
     }
+}
+
+/// Shows the rows of another center when the tables of its copy have changed. Called on threads that may block; made inside the runtime.
+pub(crate) fn show_copies(lake: Lake) -> OnHeld {
+    let runtime = tokio::runtime::Handle::current();
+    Box::new(move |center| {
+        if let Err(error) = runtime.block_on(lake.show_copy(center)) {
+            tracing::error!(%center, %error, "the rows of a copy can't be shown; the next change of its tables tries again");
+        }
+    })
 }

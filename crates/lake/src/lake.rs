@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use model::{CenterName, Class, Clock, GatewayName, SignalInfo, UtcMicros};
 use object_store::ObjectStore;
-use object_store::path::Path;
 use parking_lot::{Mutex, RwLock};
 
 use crate::columns::Names;
+use crate::copies::Copies;
 use crate::delta::{DeltaTable, Snapshot};
 use crate::derived::{Deriver, Owners, Private, Published};
 use crate::erased::ErasureSource;
@@ -58,6 +58,8 @@ pub struct Lake {
     tail: Arc<Tail>,
     threads: Arc<Threads>,
     terms: Arc<dyn TermSource>,
+    copies: Copies,
+    store: Arc<dyn ObjectStore>,
 }
 
 /// How a table stands.
@@ -116,8 +118,7 @@ impl Lake {
         let Parts { frames, vehicles, records, terms, erasures, derived, .. } = parts;
         let (deriver_records, deriver_vehicles) = (records.clone(), vehicles.clone());
         let published: Published = Arc::new(RwLock::new(Arc::new(Deriver::open(derived.as_ref()).await?)));
-        let folder = |table: Table| Path::from_iter([center.as_str(), "lake", table.name()]);
-        let folders = Table::ALL.map(folder);
+        let folders = Table::ALL.map(|table| table.folder(&center));
         let [signals_folder, positions_folder, events_folder] = folders.clone();
         let open = |table, folder| DeltaTable::open(table, store.clone(), folder, clock.clone());
         let tables = [
@@ -142,13 +143,21 @@ impl Lake {
             known: known.clone(),
             classes: classes.clone(),
         };
+        let copies = Copies::default();
         let queries = Queries::new(
             store.clone(),
             &settings,
             tail.clone(),
             names.clone(),
             folders.clone(),
-            Sources { frames, vehicles, records, derived: published.clone(), derived_store: derived.clone() },
+            Sources {
+                frames,
+                vehicles,
+                records,
+                derived: published.clone(),
+                derived_store: derived.clone(),
+                copies: copies.clone(),
+            },
             retention,
         )?;
         let queries = Arc::new(queries);
@@ -156,7 +165,7 @@ impl Lake {
         let held = tables.each_ref().map(|table| held_by(table, &app_id));
         let tables = Arc::new(tables.map(Mutex::new));
         let maintenance = Maintenance {
-            store,
+            store: store.clone(),
             clock,
             terms: terms.clone(),
             erasures: erasures.clone(),
@@ -196,7 +205,7 @@ impl Lake {
             published,
             retired: Vec::new(),
         };
-        Ok((Self { queries, tail, threads, terms }, writer, maintenance, deriver))
+        Ok((Self { queries, tail, threads, terms, copies, store }, writer, maintenance, deriver))
     }
 
     /// Answers one SQL query over `signals`, `positions`, `events`, `frames`, `vehicles` and the tables of
@@ -214,6 +223,14 @@ impl Lake {
     /// A session for one PostgreSQL client, who is asked of `permit` anew with each statement.
     pub fn postgres_session(&self, permit: Arc<dyn Permit>) -> Result<PostgresSession, QueryError> {
         PostgresSession::new(self.queries.clone(), self.threads.clone(), permit)
+    }
+
+    /// Shows the rows of another center, of whose tables a copy lies in the store, as they stand there now.
+    pub async fn show_copy(&self, center: &CenterName) -> Result<(), Error> {
+        let (copies, store, center) = (self.copies.clone(), self.store.clone(), center.clone());
+        let followed =
+            self.threads.handle().spawn(async move { copies.follow(store.as_ref(), &center).await });
+        followed.await.map_err(|error| Error::Threads(error.to_string()))?
     }
 
     /// How the three tables stand.

@@ -11,6 +11,7 @@
 //! one [`LakeWriter`], which takes rows, and the one [`Maintenance`], which compacts and expires them.
 
 mod columns;
+mod copies;
 mod copy;
 mod delta;
 mod derived;

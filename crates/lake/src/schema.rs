@@ -4,6 +4,8 @@
 use std::sync::{Arc, LazyLock};
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use model::CenterName;
+use object_store::path::Path;
 use serde_json::json;
 
 /// A table that the lake writes.
@@ -100,6 +102,11 @@ impl Table {
             Self::Positions => "positions",
             Self::Events => "events",
         }
+    }
+
+    /// The table's folder in the store, under a center's prefix.
+    pub(crate) fn folder(self, center: &CenterName) -> Path {
+        Path::from_iter([center.as_str(), "lake", self.name()])
     }
 
     pub(crate) fn index(self) -> usize {

@@ -13,10 +13,11 @@ use ledger::{Entry, Error, Kind, SignedCheckpoint, SigningKey, cosignature};
 use model::{CenterName, Clock, Entropy, KeyPeriod, UtcMicros, VehicleId};
 use parking_lot::{Condvar, Mutex};
 use rustls::ClientConfig;
-use store::{Keyring, Names, Objects};
+use store::{Keyring, Names, ObjectPath, Objects};
 use tokio::runtime::Handle;
 
 use super::identity::PeerIdentity;
+use super::leaving::Leaving;
 use super::placement::{followed_by, sources_of};
 use super::source::{PeerSource, Throttle};
 use super::{KEYS_AT_ONCE, tls};
@@ -38,6 +39,9 @@ const RETRY_MAX: Duration = Duration::from_secs(30);
 const REFRESH_TIME: Duration = Duration::from_secs(600);
 /// What is held of a center is entered in the own log at most so often: the log speaks of minutes.
 const ENTRY_TIME: Duration = Duration::from_secs(60);
+
+/// What is called with a center when the tables of its copy have changed, on the thread that copies it.
+pub(crate) type OnHeld = Box<dyn Fn(&CenterName) + Send + Sync>;
 
 /// How a copy stands.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -74,6 +78,7 @@ struct Shared {
     declared: Arc<Declared>,
     throttle: Arc<Throttle>,
     runtime: Handle,
+    on_held: OnHeld,
     views: Mutex<BTreeMap<CenterName, CopyView>>,
     is_ending: AtomicBool,
     ending: Mutex<()>,
@@ -85,7 +90,12 @@ impl Mirrors {
     ///
     /// # Errors
     /// Where the center's own keys can't be read.
-    pub(crate) fn new(rooms: &Rooms, declared: &Arc<Declared>, world: &World) -> Result<Self, CenterError> {
+    pub(crate) fn new(
+        rooms: &Rooms,
+        declared: &Arc<Declared>,
+        on_held: OnHeld,
+        world: &World,
+    ) -> Result<Self, CenterError> {
         let center = rooms.center.clone();
         let throttle = Throttle::new(center.settings.peer.bytes_per_s_max, world.clock.clone());
         let shared = Shared {
@@ -100,6 +110,7 @@ impl Mirrors {
             declared: declared.clone(),
             throttle: Arc::new(throttle),
             runtime: Handle::current(),
+            on_held,
             views: Mutex::default(),
             is_ending: AtomicBool::new(false),
             ending: Mutex::default(),
@@ -162,6 +173,8 @@ struct Round<'a> {
     entered_at: Option<Duration>,
     clients: BTreeMap<CenterName, (Member, Arc<PeerClient>)>,
     has_own_key: bool,
+    leaving: Leaving,
+    has_new_tables: bool,
 }
 
 impl Shared {
@@ -225,6 +238,9 @@ impl Shared {
             entered_at: None,
             clients: BTreeMap::new(),
             has_own_key: false,
+            leaving: Leaving::of(&self.center.folder, source),
+            // What lay here at the start.
+            has_new_tables: true,
         })
     }
 
@@ -266,6 +282,8 @@ impl Round<'_> {
         let followed = self.copy.follow(&source, &head)?;
         self.controls.extend(&followed.controls);
         self.news += followed.news;
+        self.has_new_tables |= followed.tables > 0;
+        self.take_leave(&followed.leaving).map_err(|error| wrong(prefix, error.to_string()))?;
         self.shared.change_view(prefix, |view| {
             view.objects += followed.objects;
             view.bytes += followed.bytes;
@@ -282,7 +300,19 @@ impl Round<'_> {
                 )),
             };
         }
-        self.hold(&source, prefix, &head)
+        self.hold(&source, prefix, &head)?;
+        if std::mem::take(&mut self.has_new_tables) {
+            (self.shared.on_held)(prefix);
+        }
+        Ok(())
+    }
+
+    /// Remembers files that are to go, and deletes those whose time is over.
+    fn take_leave(&mut self, files: &[ObjectPath]) -> anyhow::Result<()> {
+        let now = self.shared.clock.now();
+        self.leaving.add(files, now)?;
+        self.copy.discard(&self.leaving.due(now))?;
+        Ok(self.leaving.forget_due(now)?)
     }
 
     /// The first center that has the prefix and is there: its own, else one that holds a copy.

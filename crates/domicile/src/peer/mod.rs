@@ -4,6 +4,7 @@
 //! by the public key that the charter names ([`tls`]); what it may read is the log, the objects and the charter ([`serve`]).
 
 pub(crate) mod identity;
+mod leaving;
 pub(crate) mod listen;
 pub(crate) mod mirror;
 mod others;
@@ -14,6 +15,7 @@ mod serve;
 mod source;
 pub(crate) mod tls;
 
+pub(crate) use mirror::OnHeld;
 pub(crate) use others::{Others, OthersError};
 
 /// The header that an object's opening comes in: 64 hex digits.

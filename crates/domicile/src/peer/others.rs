@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::identity::PeerIdentity;
-use super::mirror::Mirrors;
+use super::mirror::{Mirrors, OnHeld};
 use super::receipts::Receipts;
 use super::serve::{PeerOffice, router};
 use super::{listen, tls};
@@ -49,10 +49,15 @@ impl Others {
     ///
     /// # Errors
     /// [`OthersError`].
-    pub(crate) fn open(rooms: &Rooms, declared: &Arc<Declared>, world: &World) -> Result<Self, OthersError> {
+    pub(crate) fn open(
+        rooms: &Rooms,
+        declared: &Arc<Declared>,
+        on_held: OnHeld,
+        world: &World,
+    ) -> Result<Self, OthersError> {
         let center = &rooms.center;
         rooms.charters.write_vehicle_authorities(center)?;
-        let mirrors = Mirrors::new(rooms, declared, world)?;
+        let mirrors = Mirrors::new(rooms, declared, on_held, world)?;
         let receipts = Receipts::open(&center.folder, &center.genesis.log_key(), rooms.charters.clone());
         let receipts = receipts.map_err(OthersError::Receipts)?;
         Ok(Self { mirrors: Arc::new(mirrors), receipts: Arc::new(receipts) })

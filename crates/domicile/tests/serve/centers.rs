@@ -13,6 +13,7 @@ use crate::vehicles::{Said, Tesla};
 
 const VIN: &str = "LRW3E7FA8MC000001";
 const OTHER: &str = "LRW3E7FA8MC000002";
+const THIRD: &str = "LRW3E7FA8MC000003";
 
 /// Settings of a center that others reach at an address of its own on loopback; and that address.
 fn settings() -> (String, Vec<(&'static str, &'static str)>) {
@@ -156,6 +157,16 @@ fn drive(center: &Center, vin: &str, from: u32, messages: u32) {
     }
 }
 
+/// Rows of speeds that a center's SQL shows.
+fn speeds(center: &Center) -> i64 {
+    let sql = json!({ "sql": "select count(*) as n from signals where signal = 'Vehicle.Speed'" });
+    let (status, body) = center.ask_accepting("application/json", "POST", "/api/query", Some(&sql));
+    assert_eq!(status, 200, "{}", String::from_utf8_lossy(&body));
+    let answer: Value = serde_json::from_slice(&body).expect("JSON");
+    let rows = if answer.is_array() { &answer } else { &answer["rows"] };
+    rows[0]["n"].as_i64().or_else(|| rows[0][0].as_i64()).expect("a count")
+}
+
 #[test]
 fn a_second_center_joins_and_each_holds_what_the_other_has() {
     let country = Country::new();
@@ -167,10 +178,19 @@ fn a_second_center_joins_and_each_holds_what_the_other_has() {
     eventually("the second holds the first", || (is_held(first, "beijing-1")).then_some(()));
     eventually("the first holds the second", || (is_held(&second, "shanghai-1")).then_some(()));
     let store = |center: &Center| center.path().join("store");
-    assert_eq!(files(&store(first), "shanghai-1"), files(&store(&second), "shanghai-1"));
-    assert_eq!(files(&store(first), "beijing-1"), files(&store(&second), "beijing-1"));
+    for center in ["shanghai-1", "beijing-1"] {
+        let is_same = || (files(&store(first), center) == files(&store(&second), center)).then_some(());
+        eventually("the copy is the same", is_same);
+    }
     let verified = domicile(&second.path(), &["ledger", "verify", "--of", "shanghai-1"], &settings);
     assert!(verified.contains("verified"), "{verified}");
+
+    // SQL at either center answers for both.
+    eventually("the first's rows at the second", || (speeds(&second) == 20).then_some(()));
+    second.add(THIRD, "CN");
+    drive(&second, THIRD, 0, 7);
+    eventually("the second's rows at the first", || (speeds(first) == 27).then_some(()));
+    eventually("all rows at the second", || (speeds(&second) == 27).then_some(()));
 
     // What comes while the second is away is fetched when it is back, also where it was killed.
     second.kill();
@@ -221,6 +241,7 @@ fn a_second_center_joins_and_each_holds_what_the_other_has() {
     let early = ["placement", "report", "--object", object, "--at", "2020-01-01T00:00:00Z"];
     let placed = domicile(&second.path(), &early, &settings);
     assert!(placed.contains("in no center"), "{placed}");
+    assert_eq!(speeds(&second), 47, "all rows but the erased vehicle's");
 }
 
 #[test]

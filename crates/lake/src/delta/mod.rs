@@ -13,7 +13,7 @@ mod table;
 mod tests;
 
 pub use changes::Changes;
-pub(crate) use log::{DataFile, Snapshot, version_of_commit};
+pub(crate) use log::{DataFile, LogNames, Snapshot, read as read_log, read_commit, version_of_commit};
 pub(crate) use replace::{Replacement, WrittenFile};
 pub(crate) use statistics::{Bounds, FileStatistics};
 pub(crate) use table::{DeltaTable, NewFile};

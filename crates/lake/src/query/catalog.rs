@@ -16,6 +16,8 @@ pub struct Allowed {
     pub tables: Option<BTreeSet<String>>,
     /// How much of their rows.
     pub sight: Sight,
+    /// Whether the rows of other centers, of which copies lie here, are left out.
+    pub own_alone: bool,
 }
 
 impl Allowed {

@@ -43,6 +43,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout;
 
 use crate::columns::Names;
+use crate::copies::Copies;
 use crate::derived::{DerivedTable, Published};
 use crate::erased::ErasureSource;
 use crate::query::catalog::ClosedTable;
@@ -51,7 +52,7 @@ use crate::query::frames::FramesTable;
 use crate::query::kept::Kept;
 use crate::query::pg_catalog::PostgresBase;
 use crate::query::records::{Declared, RecordsTable};
-use crate::query::table::LakeTable;
+use crate::query::table::{LakeTable, Part};
 use crate::query::vehicles::VehiclesTable;
 use crate::query::yielding::YieldAboveJoins;
 use crate::schema::Table;
@@ -93,6 +94,8 @@ pub(crate) struct Sources {
     /// The files of the derived tables, and where they lie.
     pub(crate) derived: Published,
     pub(crate) derived_store: Arc<dyn ObjectStore>,
+    /// The tables of other centers.
+    pub(crate) copies: Copies,
 }
 
 /// Everything that a query needs, shared by all.
@@ -291,11 +294,22 @@ impl Queries {
         let views = self.tail.views();
         let Retention { terms, erasures, known, classes } = &self.retention;
         let erased = erasures.erased();
+        let copies = if allowed.own_alone { Arc::default() } else { self.sources.copies.all() };
         let cutoffs = terms.terms().cutoffs(self.tail.clock().now());
         for ((table, view), folder) in Table::ALL.into_iter().zip(views).zip(&self.folders) {
-            let kept = Kept::new(table, cutoffs, erased.clone(), known.clone(), classes.clone());
+            let kept =
+                |known: &Known| Kept::new(table, cutoffs, erased.clone(), known.clone(), classes.clone());
             let narrowed = allowed.sight.narrowed(table, classes);
-            let make = || LakeTable::new(table, view, self.names.clone(), folder.clone(), kept, narrowed);
+            let make = || {
+                let own = Part { folder: folder.clone(), snapshot: view.snapshot.clone(), kept: kept(known) };
+                let others = copies.values().map(|copy| Part {
+                    folder: copy.folders[table.index()].clone(),
+                    snapshot: copy.snapshots[table.index()].clone(),
+                    kept: kept(&copy.known),
+                });
+                let parts = std::iter::once(own).chain(others).collect();
+                LakeTable::new(table, view, self.names.clone(), parts, narrowed)
+            };
             tables.add(table.name(), allowed, make);
         }
         let derived = self.sources.derived.read().clone();

@@ -28,7 +28,7 @@ use datafusion::physical_plan::union::UnionExec;
 use object_store::path::Path;
 
 use crate::columns::{Gather, Names};
-use crate::delta::{Bounds, DataFile, FileStatistics};
+use crate::delta::{Bounds, DataFile, FileStatistics, Snapshot};
 use crate::erased::Erased;
 use crate::query::counted::CountedExec;
 use crate::query::kept::Kept;
@@ -44,10 +44,17 @@ pub(crate) struct LakeTable {
     table: Table,
     view: View,
     names: Arc<Names>,
-    folder: Path,
-    kept: Kept,
+    /// The center's own files, then those of the copies that lie here.
+    parts: Vec<Part>,
     /// What is done to the rows of somebody who may not see them as they are.
     narrowed: Option<Narrowed>,
+}
+
+/// The files of one center.
+pub(crate) struct Part {
+    pub(crate) folder: Path,
+    pub(crate) snapshot: Arc<Snapshot>,
+    pub(crate) kept: Kept,
 }
 
 impl LakeTable {
@@ -59,11 +66,10 @@ impl LakeTable {
         table: Table,
         view: View,
         names: Arc<Names>,
-        folder: Path,
-        kept: Kept,
+        parts: Vec<Part>,
         narrowed: Option<Narrowed>,
     ) -> Self {
-        Self { table, view, names, folder, kept, narrowed }
+        Self { table, view, names, parts, narrowed }
     }
 
     /// The Delta version whose files it reads.
@@ -71,9 +77,9 @@ impl LakeTable {
         self.view.snapshot.version
     }
 
-    /// The files that may hold rows for which the predicate is true.
-    fn files(&self, predicate: Option<&Arc<dyn PhysicalExpr>>) -> Vec<&Arc<DataFile>> {
-        let all = &self.view.snapshot.files;
+    /// The files of a part that may hold rows for which the predicate is true.
+    fn files<'a>(&self, part: &'a Part, predicate: Option<&Arc<dyn PhysicalExpr>>) -> Vec<&'a Arc<DataFile>> {
+        let all = &part.snapshot.files;
         let kept = predicate.and_then(|predicate| {
             let pruning =
                 PruningPredicateBuilder::new().with_file_schema(self.schema()).build(predicate.clone())?;
@@ -88,6 +94,7 @@ impl LakeTable {
 
     fn scan_files(
         &self,
+        folder: &Path,
         files: &[&Arc<DataFile>],
         predicate: Option<Arc<dyn PhysicalExpr>>,
         projection: Option<&Vec<usize>>,
@@ -101,7 +108,7 @@ impl LakeTable {
         let mut groups = vec![Vec::new(); partitions.clamp(1, files.len())];
         let count = groups.len();
         for (index, file) in files.iter().enumerate() {
-            let path = self.folder.clone().join(file.add.path.as_str());
+            let path = folder.clone().join(file.add.path.as_str());
             let size = u64::try_from(file.add.size).unwrap_or(0);
             let mut known = Statistics::new_unknown(&self.schema());
             if let Some(statistics) = &file.statistics {
@@ -138,8 +145,8 @@ impl LakeTable {
             names: self.names.clone(),
             columns,
             schema: schema.clone(),
-            cutoffs: self.kept.cutoffs,
-            erased: self.kept.erased.clone(),
+            cutoffs: self.parts[0].kept.cutoffs,
+            erased: self.parts[0].kept.erased.clone(),
         };
         let rows = self.view.slabs.iter().map(|slab| slab.rows_of(self.table)).sum();
         let scan = StreamingTableExec::try_new(schema, vec![Arc::new(stream)], None, [], false, limit)?;
@@ -190,7 +197,8 @@ impl LakeTable {
     /// Rows of the files and the tail, as far as that is known.
     fn rows(&self) -> u64 {
         let tail: usize = self.view.slabs.iter().map(|slab| slab.rows_of(self.table)).sum();
-        self.view.snapshot.rows() + tail as u64
+        let files: u64 = self.parts.iter().map(|part| part.snapshot.rows()).sum();
+        files + tail as u64
     }
 
     fn scan_as_it_is(
@@ -203,19 +211,29 @@ impl LakeTable {
         let predicate = conjunction(filters.to_vec())
             .map(|filter| state.create_physical_expr(filter, &DFSchema::try_from(self.schema())?))
             .transpose()?;
-        let files = self.files(predicate.as_ref());
         let mut plans = Vec::new();
-        let (whole, partly) = self.kept.split(files);
         let partitions = state.config_options().execution.target_partitions;
-        if !whole.is_empty() {
-            plans.push(self.scan_files(&whole, predicate.clone(), projection, limit, partitions)?);
-        }
-        if !partly.is_empty() {
-            // Without a limit: rows are left out after the scan.
-            let scanned = self.kept.scanned(projection);
-            let scan = self.scan_files(&partly, predicate, scanned.as_ref(), None, partitions)?;
-            let columns = projection.map_or(self.table.columns().len(), Vec::len);
-            plans.push(self.kept.filter(state, scan, columns)?);
+        for part in &self.parts {
+            let (whole, partly) = part.kept.split(self.files(part, predicate.as_ref()));
+            let folder = &part.folder;
+            if !whole.is_empty() {
+                plans.push(self.scan_files(
+                    folder,
+                    &whole,
+                    predicate.clone(),
+                    projection,
+                    limit,
+                    partitions,
+                )?);
+            }
+            if !partly.is_empty() {
+                // Without a limit: rows are left out after the scan.
+                let scanned = part.kept.scanned(projection);
+                let scan =
+                    self.scan_files(folder, &partly, predicate.clone(), scanned.as_ref(), None, partitions)?;
+                let columns = projection.map_or(self.table.columns().len(), Vec::len);
+                plans.push(part.kept.filter(state, scan, columns)?);
+            }
         }
         if !self.view.slabs.is_empty() {
             plans.push(self.scan_tail(projection, limit)?);

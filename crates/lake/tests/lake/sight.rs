@@ -11,7 +11,11 @@ use crate::world::{Center, received_at, vehicle};
 const CELL: u32 = 20_000;
 
 fn seen(places: Places, hidden: &[Class]) -> Allowed {
-    Allowed { tables: None, sight: Sight { places, hidden: hidden.iter().copied().collect() } }
+    Allowed {
+        tables: None,
+        sight: Sight { places, hidden: hidden.iter().copied().collect() },
+        own_alone: false,
+    }
 }
 
 fn coarse() -> Allowed {

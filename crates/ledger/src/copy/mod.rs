@@ -51,6 +51,10 @@ pub struct Followed {
     pub bytes: u64,
     /// Objects that were taken away.
     pub removed: u64,
+    /// Files that a later version of their table does without. They stay until [`Copy::discard`]: somebody may be reading them.
+    pub leaving: Vec<Path>,
+    /// Versions of tables among the entries.
+    pub tables: u64,
     /// Changes of the registry among what was fetched: which keys there are follows from them.
     pub controls: Vec<u64>,
     /// Entries that say something else than what is held of others: what two centers say of each other would else never end.
@@ -169,6 +173,17 @@ impl Copy {
         self.held = Some(cosigned);
         self.collect_partials();
         Ok(())
+    }
+
+    /// Deletes files that were told as [`Followed::leaving`], with their openings.
+    ///
+    /// # Errors
+    /// Where the store fails; some may be gone then.
+    pub fn discard(&self, files: &[Path]) -> Result<(), Error> {
+        files
+            .iter()
+            .filter(|file| self.names.opening(file).is_some())
+            .try_for_each(|file| self.delete_with_opening(file))
     }
 
     /// The key that signs the log.

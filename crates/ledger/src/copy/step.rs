@@ -20,6 +20,8 @@ struct Plan {
     /// Manifests of destructions.
     destructions: Vec<Numbered>,
     gone: BTreeSet<String>,
+    /// Files that a later version of their table does without.
+    leaving: BTreeSet<String>,
     controls: Vec<u64>,
     news: u64,
 }
@@ -52,7 +54,7 @@ impl Copy {
                 let is_commit = matches!(tables::file(&folder, &file.name.path()), TableFile::Commit(_));
                 if is_commit { &mut commits } else { &mut files }.push((file.name, file.commitment));
             }
-            plan.gone.extend(manifest.removed.iter().map(ToString::to_string));
+            plan.leaving.extend(manifest.removed.iter().map(ToString::to_string));
         }
         for listed in &plan.destructions {
             let Manifest::Destruction(manifest) = self.manifest(&listed.object, listed.number)? else {
@@ -61,12 +63,19 @@ impl Copy {
             plan.gone.extend(manifest.destroyed.iter().map(ToString::to_string));
         }
         // What is to go is not fetched. Data comes before the commit that names it, so that a table can be read at any time.
-        let stays = |(name, _): &(ObjectName, Commitment)| !plan.gone.contains(name.as_str());
+        let stays = |(name, _): &(ObjectName, Commitment)| {
+            !plan.gone.contains(name.as_str()) && !plan.leaving.contains(name.as_str())
+        };
         let data: Vec<_> = plan.named.iter().chain(&files).filter(|object| stays(object)).cloned().collect();
         self.fetch(source, &data, followed)?;
         let commits: Vec<_> = commits.into_iter().filter(stays).collect();
         self.fetch(source, &commits, followed)?;
         self.take_away(&plan.gone, followed)?;
+        for name in plan.leaving.iter().filter(|name| !plan.gone.contains(*name)) {
+            self.absent.remove(name);
+            followed.leaving.push(Path::from(name.as_str()));
+        }
+        followed.tables += plan.tabled.len() as u64;
         followed.controls.append(&mut plan.controls);
         followed.news += plan.news;
         Ok(())

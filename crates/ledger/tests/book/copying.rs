@@ -88,7 +88,8 @@ impl Mirror {
     fn follow(&self, store: &Store<'_>) -> Result<Followed, Error> {
         let mut copy = self.copy(store.world);
         let head = store.head();
-        let followed = copy.follow(store, &head)?;
+        let mut followed = copy.follow(store, &head)?;
+        copy.discard(&std::mem::take(&mut followed.leaving)).expect("discarded");
         copy.hold(self.cosigned(&head))?;
         Ok(followed)
     }
