@@ -33,6 +33,10 @@ pub(crate) const DEMONSTRATIONS: &[Demonstration] = &[
         about: "100 times kill -9 during compaction, expiry and erasure: nothing is lost or doubled, every erasure ends",
     },
     Demonstration {
+        name: "centers",
+        about: "a second center joins, each holds what the other has through kills and an erasure, and what is foreign is refused",
+    },
+    Demonstration {
         name: "auditor",
         about: "tools that are not ours accept the log and its proofs, and find one flipped bit",
     },
