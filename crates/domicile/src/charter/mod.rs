@@ -80,11 +80,11 @@ pub(crate) struct Member {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum State {
-    /// It copies what it is to hold, and takes vehicles when it is made active.
+    /// It copies what it is to hold; vehicles are sent to it when it is made active.
     Joining,
-    /// It takes vehicles, and holds copies of others.
+    /// Vehicles may be sent to it, and it holds copies of others.
     Active,
-    /// It takes no vehicles any more; others still copy what it has.
+    /// No vehicles are to be sent to it any more; others still copy what it has.
     Draining,
     /// It is no center any more: what it had lies with others.
     Retired,

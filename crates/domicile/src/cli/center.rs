@@ -45,13 +45,13 @@ enum Verb {
         #[command(flatten)]
         folder: Folder,
     },
-    /// Stage that a center takes vehicles
+    /// Stage that a center is ready: vehicles may be sent to it
     Activate {
         name: CenterName,
         #[command(flatten)]
         folder: Folder,
     },
-    /// Stage that a center takes no vehicles any more, and goes on being copied
+    /// Stage that no vehicles are to be sent to a center any more; it goes on being copied. Its open connections stay
     Drain {
         name: CenterName,
         #[command(flatten)]
