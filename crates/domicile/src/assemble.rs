@@ -32,7 +32,7 @@ use crate::ingress::diary::Diary;
 use crate::ingress::gate::{self, Gate, claimed_vin, refused_certificate};
 use crate::ingress::listener::{ListenError, Listeners, Service};
 use crate::ingress::tls::{Clients, RefusedCertificates, Reload, Tls, TlsError, TlsFiles};
-use crate::live::{View, connection_gauges, erasure_gauges, journal_gauges, ledger_gauges};
+use crate::live::{View, connection_gauges, erasure_gauges, journal_gauges, ledger_gauges, on_adopted};
 #[cfg(feature = "lake")]
 use crate::live::{chores_gauges, derived_gauges, table_gauges};
 use crate::observe::Metrics;
@@ -306,7 +306,8 @@ impl Serving {
             looking: wire::Context::new(keys(&center)?, coordinates(settings)),
         }));
         let declared = Arc::new(Declared::of(settings, center.genesis.country())?);
-        let others = Others::open(&rooms, &declared, flow.on_held(), world)?;
+        let on_adopted = on_adopted(gate.clone(), flow.journal.clone(), flow.eraser.clone());
+        let others = Others::open(&rooms, &declared, flow.on_held(), on_adopted, world)?;
         let mut serving = Self {
             listeners: Listeners::new(gate.clone()),
             gate,

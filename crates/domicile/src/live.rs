@@ -24,9 +24,23 @@ use crate::housekeeping::Chores;
 use crate::ingress::connections::Nudge;
 use crate::ingress::gate::Gate;
 use crate::observe::{Gauges, Metrics};
-use crate::peer::Others;
+use crate::peer::{OnAdopted, Others};
 #[cfg(feature = "lake")]
 use crate::pipeline::Progress;
+
+/// What makes hold at once what other centers changed in the register.
+pub(crate) fn on_adopted(gate: Arc<Gate>, journal: Journal, eraser: Arc<Eraser>) -> OnAdopted {
+    Box::new(move |adopted: &registry::Adopted| {
+        if let Some(version) = adopted.version {
+            journal.raise_barrier(version);
+            gate.connections.nudge_all(Nudge::Recheck);
+        }
+        adopted.erased.iter().for_each(|vin| gate.diary.forget(vin));
+        if adopted.erasures > 0 {
+            eraser.call();
+        }
+    })
+}
 
 /// What the interface shows of the serving center.
 pub(crate) struct View {

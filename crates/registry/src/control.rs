@@ -14,7 +14,7 @@ use crate::Error;
 use crate::erasure::Erasure;
 use crate::private::PrivateTimes;
 use crate::token::{Token, TokenHash};
-use crate::vehicle::{Platform, Revocation, Vehicle};
+use crate::vehicle::{Platform, Revocation, Stated, Vehicle};
 
 /// The version of the format that this program writes.
 const FORMAT: u32 = 1;
@@ -35,13 +35,32 @@ enum Stored {
     VehicleAdded(StoredVehicle),
     VehicleChanged(StoredVehicle),
     VehicleRestored(StoredVehicle),
-    VehicleRevoked { vehicle: String, key: u32, personal: String },
-    PlatformAdded { platform: String, password_hash: String },
-    PlatformRevoked { platform: String, why: String },
+    VehicleRevoked {
+        vehicle: String,
+        key: u32,
+        personal: String,
+        /// When, where that is not when this was written: it was taken over from another center, or written anew.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        at_us: Option<i64>,
+    },
+    PlatformAdded {
+        platform: String,
+        password_hash: String,
+    },
+    PlatformRevoked {
+        platform: String,
+        why: String,
+    },
     TokenCreated(StoredToken),
-    TokenRevoked { token: String, why: String },
+    TokenRevoked {
+        token: String,
+        why: String,
+    },
     SubjectErased(StoredErasure),
-    ErasureDone { erasure: u64, certificate: String },
+    ErasureDone {
+        erasure: u64,
+        certificate: String,
+    },
 }
 
 /// An erasure. `personal` is sealed under the key that the vehicle has from then on.
@@ -89,6 +108,15 @@ struct StoredVehicle {
     added_at_us: i64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     erased_until_us: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    lifted_us: Option<i64>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    aliases: Vec<String>,
+    /// When and by which center this was said, where it was not by this one as it wrote this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    stated_at_us: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    stated_by: Option<String>,
     personal: String,
 }
 
@@ -246,7 +274,7 @@ impl Control {
             let seal = |key: &DataKey, plain: Vec<u8>| {
                 STANDARD.encode(store::seal_small(key, &context, &plain, entropy))
             };
-            stored.push(store_change(change, vault, &seal)?);
+            stored.push(store_change(change, at, vault, &seal)?);
         }
         let control = Self { format: FORMAT, sequence, at_us: at.0, changes: stored };
         Ok(serde_json::to_vec(&control).expect("a control object has text keys only"))
@@ -293,6 +321,7 @@ impl Vault<'_> {
 
 fn store_change(
     change: &Change,
+    at: UtcMicros,
     vault: &Vault<'_>,
     seal: &dyn Fn(&DataKey, Vec<u8>) -> String,
 ) -> Result<Stored, Error> {
@@ -315,6 +344,10 @@ fn store_change(
                 sold_at_us: vehicle.sold_at.map(|at| at.0),
                 added_at_us: vehicle.added_at.0,
                 erased_until_us: vehicle.erased_until.map(|at| at.0),
+                lifted_us: vehicle.lifted.map(|at| at.0),
+                aliases: vehicle.aliases.iter().map(ToString::to_string).collect(),
+                stated_at_us: Some(vehicle.stated.at.0).filter(|stated| *stated != at.0),
+                stated_by: Some(&vehicle.stated.by).filter(|by| *by != vault.center).map(ToString::to_string),
                 personal: seal(&key, json(&personal)),
             };
             match occasion {
@@ -326,7 +359,8 @@ fn store_change(
         Change::VehicleRevoked { vin, id, key, revocation } => {
             let personal = PersonalRevocation { vin: vin.to_string(), why: revocation.why.clone() };
             let sealed = seal(vault.keyring.key(*id, *key)?.as_ref(), json(&personal));
-            Stored::VehicleRevoked { vehicle: id.to_string(), key: key.0, personal: sealed }
+            let at_us = Some(revocation.at.0).filter(|revoked| *revoked != at.0);
+            Stored::VehicleRevoked { vehicle: id.to_string(), key: key.0, personal: sealed, at_us }
         }
         Change::PlatformAdded { platform, password_hash } => {
             Stored::PlatformAdded { platform: platform.name.clone(), password_hash: password_hash.clone() }
@@ -410,16 +444,16 @@ impl Opener<'_> {
 
 fn load_change(stored: Stored, at: UtcMicros, opener: &Opener<'_>) -> Result<Option<Change>, Error> {
     match stored {
-        Stored::VehicleAdded(vehicle) => load_vehicle(Occasion::Added, vehicle, opener),
-        Stored::VehicleChanged(vehicle) => load_vehicle(Occasion::Changed, vehicle, opener),
-        Stored::VehicleRestored(vehicle) => load_vehicle(Occasion::Restored, vehicle, opener),
-        Stored::VehicleRevoked { vehicle, key, personal } => {
+        Stored::VehicleAdded(vehicle) => load_vehicle(Occasion::Added, vehicle, at, opener),
+        Stored::VehicleChanged(vehicle) => load_vehicle(Occasion::Changed, vehicle, at, opener),
+        Stored::VehicleRestored(vehicle) => load_vehicle(Occasion::Restored, vehicle, at, opener),
+        Stored::VehicleRevoked { vehicle, key, personal, at_us } => {
             let (id, key) = (opener.read("vehicle", &vehicle)?, KeyPeriod(key));
             let Some(personal) = opener.open::<PersonalRevocation>(id, key, &personal)? else {
                 return Ok(None);
             };
             let vin = opener.read("vin", &personal.vin)?;
-            let revocation = Revocation { at, why: personal.why };
+            let revocation = Revocation { at: at_us.map_or(at, UtcMicros), why: personal.why };
             Ok(Some(Change::VehicleRevoked { vin, id, key, revocation }))
         }
         Stored::PlatformAdded { platform, password_hash } => {
@@ -477,11 +511,14 @@ fn load_token(stored: StoredToken, at: UtcMicros, opener: &Opener<'_>) -> Result
 fn load_vehicle(
     occasion: Occasion,
     stored: StoredVehicle,
+    at: UtcMicros,
     opener: &Opener<'_>,
 ) -> Result<Option<Change>, Error> {
     let (id, key) = (opener.read("vehicle", &stored.vehicle)?, KeyPeriod(stored.key));
     let Some(personal) = opener.open::<PersonalVehicle>(id, key, &stored.personal)? else { return Ok(None) };
     let iccid = personal.iccid.map(|iccid| opener.read("iccid", &iccid)).transpose()?;
+    let stated_by = stored.stated_by.map(|by| opener.read("stated_by", &by)).transpose()?;
+    let aliases = stored.aliases.iter().map(|alias| opener.read("aliases", alias));
     let vehicle = Vehicle {
         vin: opener.read("vin", &personal.vin)?,
         id,
@@ -496,6 +533,12 @@ fn load_vehicle(
         erased_until: stored.erased_until_us.map(UtcMicros),
         private: PrivateTimes::read(personal.private_us),
         revoked: None,
+        lifted: stored.lifted_us.map(UtcMicros),
+        aliases: aliases.collect::<Result<_, _>>()?,
+        stated: Stated {
+            at: stored.stated_at_us.map_or(at, UtcMicros),
+            by: stated_by.unwrap_or_else(|| opener.vault.center.clone()),
+        },
     };
     Ok(Some(Change::Vehicle(occasion, Box::new(vehicle))))
 }

@@ -8,7 +8,7 @@ use model::{KeyPeriod, UtcMicros, VehicleId, Vin};
 use policy::RegistryVersion;
 
 use crate::control::{Change, Occasion};
-use crate::registry::check_why;
+use crate::registry::{Turn, check_why};
 use crate::vehicle::Vehicle;
 use crate::{Error, Registry};
 
@@ -110,6 +110,13 @@ impl std::str::FromStr for ErasureGround {
     }
 }
 
+impl ErasedRows {
+    /// Whether all that was received of the vehicle is erased: its pseudonym is not used again.
+    pub fn is_whole(&self) -> bool {
+        (self.from, self.to) == (UtcMicros(i64::MIN), UtcMicros(i64::MAX))
+    }
+}
+
 impl Erasure {
     pub(crate) fn rows(&self) -> ErasedRows {
         let (from, to) = self.span.unwrap_or((UtcMicros(i64::MIN), UtcMicros(i64::MAX)));
@@ -134,7 +141,12 @@ impl Registry {
         if new.asked_at > now.plus_micros(AHEAD_MAX) {
             return Err(Error::Field { field: "asked_at", rule: "an instant that has come" });
         }
-        let known = self.show(new.vin)?.ok_or(Error::NoSuchVehicle)?;
+        let mut known = self.show(new.vin)?.ok_or(Error::NoSuchVehicle)?;
+        if new.owner_from.is_none() {
+            while let Some(alias) = known.aliases.first().copied() {
+                known = self.erase_alias(&mut turn, new, known, alias, now)?;
+            }
+        }
         let periods = self.projection.lock().owner_keys(known.id)?;
         let highest = periods.iter().map(|(_, key)| *key).fold(known.key, KeyPeriod::max);
         let next = KeyPeriod(highest.0 + 1);
@@ -185,6 +197,44 @@ impl Registry {
         }
         let version = self.record(&mut turn, now, changes)?;
         Ok((erasure, version))
+    }
+
+    /// Erases what came in under a pseudonym that is an alias now. Gives the vehicle without it.
+    fn erase_alias(
+        &self,
+        turn: &mut Turn<'_>,
+        new: &NewErasure<'_>,
+        known: Vehicle,
+        alias: VehicleId,
+        now: UtcMicros,
+    ) -> Result<Vehicle, Error> {
+        let periods = self.projection.lock().owner_keys(alias)?;
+        // A vehicle's key is never older than those of its aliases.
+        let highest = periods.iter().map(|(_, key)| *key).fold(known.key, KeyPeriod::max);
+        let erasure = Erasure {
+            number: self.next_control(),
+            vehicle: alias,
+            span: None,
+            keys: (0..=highest.0 + 1).map(KeyPeriod).collect(),
+            ground: new.ground,
+            why: new.why.to_owned(),
+            asked_at: new.asked_at,
+            began_at: now,
+            subject: new.subject.clone(),
+            done: None,
+        };
+        let aliases = known.aliases.iter().copied().filter(|known| *known != alias).collect();
+        let vehicle = Vehicle { aliases, revoked: None, ..known.clone() };
+        let (vin, id, key) = (known.vin, known.id, known.key);
+        let mut changes = vec![
+            Change::Erased { erasure: Box::new(erasure), sealed_under: (id, key) },
+            Change::Vehicle(Occasion::Changed, Box::new(vehicle)),
+        ];
+        if let Some(revocation) = known.revoked.clone() {
+            changes.push(Change::VehicleRevoked { vin, id, key, revocation });
+        }
+        self.record(turn, now, changes)?;
+        self.show(new.vin)?.ok_or(Error::NoSuchVehicle)
     }
 
     /// Notes that an erasure is done, with its certificate, which names nobody. Durable when it returns; doing it twice does no harm.

@@ -9,9 +9,13 @@
 //!
 //! Deliberately not here: sockets, decisions (they are `policy`'s), object names (they are `store`'s). Start at [`Registry`].
 
+mod adopt;
+#[cfg(test)]
+mod adopt_tests;
 mod control;
 mod erasure;
 mod error;
+mod fast;
 mod import;
 mod password;
 mod private;
@@ -23,6 +27,7 @@ mod tests;
 mod token;
 mod vehicle;
 
+pub use adopt::Adopted;
 pub use control::{ControlKeys, keys_of_control};
 pub use erasure::{ErasedRows, Erasure, ErasureGround, NewErasure};
 pub use error::{Error, LineProblem};
@@ -36,4 +41,4 @@ pub use records::{
 };
 pub use registry::{Added, Imported, OnRecorded, Registry, World};
 pub use token::{Holder, Token, TokenSecret};
-pub use vehicle::{NewVehicle, Platform, Revocation, Vehicle, date};
+pub use vehicle::{NewVehicle, Platform, Revocation, Stated, Vehicle, date};

@@ -12,17 +12,17 @@ use crate::control::Change;
 use crate::erasure::Erasure;
 use crate::private::PrivateTimes;
 use crate::token::{Token, TokenHash};
-use crate::vehicle::{Platform, Revocation, Vehicle};
+use crate::vehicle::{Platform, Revocation, Stated, Vehicle};
 
 /// The version of the schema below. A file of another version is deleted and built again.
-const SCHEMA_VERSION: i64 = 4;
+const SCHEMA_VERSION: i64 = 5;
 const SCHEMA: &str = "
 create table state (center text not null, applied integer not null, applied_records integer not null);
 create table vehicles (
     id text primary key, vin text not null unique, key_period integer not null, country text not null,
     maker text not null, model text not null, iccid text, public_key text, sold_at_us integer,
     added_at_us integer not null, revoked_at_us integer, revoked_why text, erased_until_us integer,
-    private text
+    private text, lifted_us integer, aliases text not null, stated_at_us integer not null, stated_by text not null
 ) without rowid;
 create index private_vehicles on vehicles (id) where private is not null;
 create table erasures (
@@ -30,6 +30,7 @@ create table erasures (
     ground text not null, why text not null, asked_at_us integer not null, began_at_us integer not null,
     subject text not null, done_at_us integer, certificate text
 );
+create table adopted (center text primary key, control integer not null) without rowid;
 create table platforms (
     name text primary key, password_hash text not null, added_at_us integer not null,
     revoked_at_us integer, revoked_why text
@@ -40,7 +41,7 @@ create table tokens (
 ) without rowid;
 ";
 const VEHICLE_COLUMNS: &str = "id, vin, key_period, country, maker, model, iccid, public_key, sold_at_us, added_at_us, \
-                               revoked_at_us, revoked_why, erased_until_us, private";
+                               revoked_at_us, revoked_why, erased_until_us, private, lifted_us, aliases, stated_at_us, stated_by";
 
 /// The open file.
 pub(crate) struct Projection {
@@ -99,6 +100,23 @@ impl Projection {
                 .map_err(error("emptying the write-ahead log of the registry's SQLite file"))?;
         }
         Ok(())
+    }
+
+    /// Notes that a control object of another center was taken over.
+    pub(crate) fn note_adopted(&self, center: &CenterName, sequence: u64) -> Result<(), Error> {
+        const SQL: &str = "insert or replace into adopted values (?1, ?2)";
+        let number = i64::try_from(sequence).expect("there are fewer changes than 2^63");
+        let write = || self.connection.prepare_cached(SQL)?.execute(params![center.as_str(), number]);
+        write().map(|_| ()).map_err(error("writing to the registry's SQLite file"))
+    }
+
+    /// The last control object of another center that was taken over; 0 before the first.
+    pub(crate) fn adopted(&self, center: &CenterName) -> Result<u64, Error> {
+        const SQL: &str = "select control from adopted where center = ?1";
+        let read = || -> rusqlite::Result<Option<i64>> {
+            self.connection.prepare_cached(SQL)?.query_row([center.as_str()], |row| row.get(0)).optional()
+        };
+        Ok(read().map_err(error("reading the registry's SQLite file"))?.unwrap_or(0).unsigned_abs())
     }
 
     /// All erasures, the newest first.
@@ -297,7 +315,8 @@ pub(crate) fn error(doing: &'static str) -> impl Fn(rusqlite::Error) -> Error {
 fn apply_change(transaction: &Transaction<'_>, at: UtcMicros, change: &Change) -> rusqlite::Result<()> {
     match change {
         Change::Vehicle(_, vehicle) => {
-            const SQL: &str = "insert or replace into vehicles values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, null, null, ?11, ?12)";
+            const SQL: &str = "insert or replace into vehicles values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, null, null, ?11, ?12, ?13, \
+                               ?14, ?15, ?16)";
             transaction.prepare_cached(SQL)?.execute(params![
                 vehicle.id.as_str(),
                 vehicle.vin.as_str(),
@@ -311,6 +330,10 @@ fn apply_change(transaction: &Transaction<'_>, at: UtcMicros, change: &Change) -
                 vehicle.added_at.0,
                 vehicle.erased_until.map(|at| at.0),
                 private_text(&vehicle.private),
+                vehicle.lifted.map(|at| at.0),
+                vehicle.aliases.iter().map(VehicleId::as_str).collect::<Vec<_>>().join(" "),
+                vehicle.stated.at.0,
+                vehicle.stated.by.as_str(),
             ])?;
         }
         Change::VehicleRevoked { id, revocation, .. } => {
@@ -408,6 +431,7 @@ fn revocation(at: Option<i64>, why: Option<String>) -> Option<Revocation> {
 }
 
 fn read_vehicle(row: &Row<'_>) -> rusqlite::Result<Vehicle> {
+    let aliases = row.get_ref(15)?.as_str()?.split_whitespace().map(str::parse);
     Ok(Vehicle {
         id: parsed(row, 0)?,
         vin: parsed(row, 1)?,
@@ -422,6 +446,9 @@ fn read_vehicle(row: &Row<'_>) -> rusqlite::Result<Vehicle> {
         revoked: revocation(row.get(10)?, row.get(11)?),
         erased_until: row.get::<_, Option<i64>>(12)?.map(UtcMicros),
         private: read_private(row, 13)?,
+        lifted: row.get::<_, Option<i64>>(14)?.map(UtcMicros),
+        aliases: aliases.collect::<Result<_, _>>().map_err(|_| malformed(15))?,
+        stated: Stated { at: UtcMicros(row.get(16)?), by: parsed(row, 17)? },
     })
 }
 

@@ -1,6 +1,5 @@
 //! The registry as one thing: the control objects, the records, and their two projections.
 
-use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -11,13 +10,14 @@ use policy::{RegistryVersion, VehicleFacts, VehicleState};
 use store::{Created, Keyring, Names, ObjectKind, Objects};
 
 use crate::control::{Change, Control, Occasion, Vault};
-use crate::erasure::{ErasedRows, Erasure};
+use crate::erasure::Erasure;
+use crate::fast::Fast;
 use crate::import::{Problems, parse_csv};
 use crate::private::PrivateTimes;
 use crate::projection::{Newest, Projection};
 use crate::records::RecordsObject;
 use crate::token::Known;
-use crate::vehicle::{NewVehicle, Platform, Revocation, Vehicle};
+use crate::vehicle::{NewVehicle, Platform, Revocation, Stated, Vehicle};
 use crate::{Error, password};
 
 /// The longest reason of a revocation: a sentence or two.
@@ -55,20 +55,6 @@ pub struct Registry {
     turn: Mutex<Told>,
     /// One password is verified at a time: each takes 19 MiB, and strangers may try as many as they like.
     verifying: Mutex<()>,
-}
-
-#[derive(Default)]
-pub(crate) struct Fast {
-    version: RegistryVersion,
-    /// The number of the last object of records.
-    pub(crate) records: u64,
-    pub(crate) vehicles: HashMap<Vin, Arc<VehicleFacts>>,
-    /// Password hashes of the platforms that may log in.
-    platforms: HashMap<String, String>,
-    /// The tokens that are not revoked, by their ids.
-    pub(crate) tokens: HashMap<String, Known>,
-    /// The rows of all erasures.
-    pub(crate) erased: Arc<Vec<ErasedRows>>,
 }
 
 /// The last objects that [`OnRecorded`] was told of.
@@ -192,6 +178,7 @@ impl Registry {
         let occasion = if restored { Occasion::Restored } else { Occasion::Added };
         let change = Change::Vehicle(occasion, Box::new(vehicle.clone()));
         let version = self.record(&mut turn, self.world.clock.now(), vec![change])?;
+        let vehicle = self.show(&new.vin)?.unwrap_or(vehicle);
         Ok(Added { vehicle, restored, version })
     }
 
@@ -251,7 +238,9 @@ impl Registry {
             return Err(Error::AlreadyRevoked { at: revocation.at });
         }
         let at = self.world.clock.now();
-        let revocation = Revocation { at, why: why.to_owned() };
+        // Later than what was lifted, whatever the clock shows: another center would else take it for lifted too.
+        let since = known.lifted.map_or(at, |lifted| at.max(UtcMicros(lifted.0 + 1)));
+        let revocation = Revocation { at: since, why: why.to_owned() };
         let change = Change::VehicleRevoked { vin: known.vin, id: known.id, key: known.key, revocation };
         self.record(&mut turn, at, vec![change])
     }
@@ -276,7 +265,7 @@ impl Registry {
         vehicle.private.set(from, to, is_private)?;
         let change = Change::Vehicle(Occasion::Changed, Box::new(vehicle.clone()));
         let version = self.record(&mut turn, self.world.clock.now(), vec![change])?;
-        Ok((vehicle, version))
+        Ok((self.show(vin)?.unwrap_or(vehicle), version))
     }
 
     /// The vehicles that are used privately at times, with these.
@@ -431,9 +420,24 @@ impl Registry {
         Ok(turn)
     }
 
-    /// Makes changes durable, then applies them. `at` is the time that the changes speak of, so that the projections now and a
-    /// rebuild later say the same.
+    /// Makes changes of this center durable, then applies them. `at` is the time that the changes speak of, so that the projections
+    /// now and a rebuild later say the same.
     pub(crate) fn record(
+        &self,
+        turn: &mut Turn<'_>,
+        at: UtcMicros,
+        mut changes: Vec<Change>,
+    ) -> Result<RegistryVersion, Error> {
+        for change in &mut changes {
+            if let Change::Vehicle(_, vehicle) = change {
+                vehicle.stated = vehicle.stated.next(at, self.names.center());
+            }
+        }
+        self.write(turn, at, changes)
+    }
+
+    /// As [`Registry::record`], for what was not this center's to say.
+    pub(crate) fn write(
         &self,
         turn: &mut Turn<'_>,
         at: UtcMicros,
@@ -498,7 +502,7 @@ impl Registry {
         Control::decode(sequence, &bytes, &self.vault()).map(Some)
     }
 
-    fn vault(&self) -> Vault<'_> {
+    pub(crate) fn vault(&self) -> Vault<'_> {
         Vault { center: self.names.center(), keyring: &self.keyring }
     }
 
@@ -518,50 +522,11 @@ impl Registry {
             erased_until: None,
             private: PrivateTimes::default(),
             revoked: None,
+            lifted: None,
+            aliases: Vec::new(),
+            // Said when it is recorded.
+            stated: Stated { at: UtcMicros(0), by: self.names.center().clone() },
         }
-    }
-}
-
-impl Fast {
-    fn apply(&mut self, sequence: u64, changes: &[Change]) {
-        for change in changes {
-            match change {
-                Change::Vehicle(_, vehicle) => {
-                    self.vehicles.insert(vehicle.vin, Arc::new(vehicle.facts()));
-                }
-                Change::VehicleRevoked { vin, .. } => {
-                    if let Some(facts) = self.vehicles.get_mut(vin) {
-                        Arc::make_mut(facts).state = VehicleState::Revoked;
-                    }
-                }
-                Change::PlatformAdded { platform, password_hash } => {
-                    self.platforms.insert(platform.name.clone(), password_hash.clone());
-                }
-                Change::PlatformRevoked { name, .. } => {
-                    self.platforms.remove(name);
-                }
-                Change::TokenCreated { token, hash } => {
-                    self.tokens.insert(token.id.clone(), Known::of(token, *hash));
-                }
-                Change::TokenRevoked { name, .. } => {
-                    self.tokens.retain(|_, known| *known.holder.name != **name);
-                }
-                Change::Erased { erasure, .. } => {
-                    let mut erased = self.erased.to_vec();
-                    erased.push(erasure.rows());
-                    self.erased = Arc::new(erased);
-                }
-                Change::ErasureDone { number, .. } => {
-                    let mut erased = self.erased.to_vec();
-                    erased
-                        .iter_mut()
-                        .filter(|rows| rows.number == *number)
-                        .for_each(|rows| rows.is_open = false);
-                    self.erased = Arc::new(erased);
-                }
-            }
-        }
-        self.version = self.version.max(RegistryVersion(sequence));
     }
 }
 
@@ -575,6 +540,7 @@ fn merge(known: &Vehicle, new: &NewVehicle) -> Vehicle {
         public_key: new.public_key.clone().or_else(|| known.public_key.clone()),
         sold_at: new.sold_at.or(known.sold_at),
         revoked: None,
+        lifted: known.revoked.as_ref().map(|revocation| revocation.at).max(known.lifted),
         ..known.clone()
     }
 }

@@ -49,10 +49,15 @@ pub(crate) struct Center {
 
 impl Center {
     pub(crate) fn new() -> Self {
+        Self::named("shanghai-1", 0)
+    }
+
+    /// `count` is where its clock and its random bytes begin.
+    pub(crate) fn named(name: &str, count: u64) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let fixed = Arc::new(Fixed(AtomicU64::new(0)));
+        let fixed = Arc::new(Fixed(AtomicU64::new(count)));
         let outside = store::World { clock: fixed.clone(), entropy: fixed.clone(), disk: Arc::new(OsDisk) };
-        let center = "shanghai-1".parse().expect("a name");
+        let center = name.parse().expect("a name");
         let identity = Identity::generate();
         let store = Store::open(&store::Settings::default(), folder.path(), &center, &identity, outside)
             .expect("a store");

@@ -1,6 +1,6 @@
 //! Vehicles and platforms as people see them.
 
-use model::{Country, KeyPeriod, UtcMicros, VehicleId, Vin};
+use model::{CenterName, Country, KeyPeriod, UtcMicros, VehicleId, Vin};
 use policy::{Iccid, VehicleFacts, VehicleState};
 
 use crate::Error;
@@ -35,6 +35,28 @@ pub struct Vehicle {
     pub private: PrivateTimes,
     /// Why and when it was revoked; `None` while it is active.
     pub revoked: Option<Revocation>,
+    /// Revocations up to then were lifted.
+    pub lifted: Option<UtcMicros>,
+    /// Pseudonyms that other centers gave it before they knew of this one, in order.
+    pub aliases: Vec<VehicleId>,
+    /// Who said all this, and when.
+    pub stated: Stated,
+}
+
+/// When a vehicle's state was said, and by which center: of two states of one vehicle the later one holds.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Stated {
+    /// When, by that center's clock.
+    pub at: UtcMicros,
+    /// By whom; at one instant the name that comes later in the alphabet wins.
+    pub by: CenterName,
+}
+
+impl Stated {
+    /// What `by` says at `at`, knowing of this: later than it, whatever the clocks show.
+    pub(crate) fn next(&self, at: UtcMicros, by: &CenterName) -> Self {
+        Self { at: at.max(UtcMicros(self.at.0.saturating_add(1))), by: by.clone() }
+    }
 }
 
 /// Why and when somebody was revoked.

@@ -151,6 +151,12 @@ impl Keyring {
         Self { shared: Arc::new(Shared { objects, names, identity, entropy, cache: Mutex::default() }) }
     }
 
+    /// A keyring of another center's keys that lies in memory alone.
+    pub fn in_memory(names: Names, identity: Identity, entropy: Arc<dyn Entropy>) -> Self {
+        let objects = Objects::new(Arc::new(object_store::memory::InMemory::new()));
+        Self::new(objects, names, identity, entropy)
+    }
+
     /// Makes a key if there is none yet; durable when it returns.
     pub fn create(&self, vehicle: VehicleId, period: KeyPeriod) -> Result<Arc<DataKey>, Error> {
         let key = Arc::new(DataKey::draw(self.shared.entropy.as_ref()));

@@ -263,6 +263,11 @@ fn print_vehicle(view: &ShowView) {
 fn print_registered(vehicle: &VehicleView) {
     say!("VIN         {}", vehicle.vin);
     say!("id          {}", vehicle.id);
+    for alias in &vehicle.aliases {
+        say!(
+            "alias       {alias}: it was registered at two centers at once; rows of then lie under this name"
+        );
+    }
     say!("sold in     {}{}", vehicle.country, on(vehicle.sold_at.as_deref()));
     say!("model       {} {}", vehicle.maker, vehicle.model);
     say!("ICCID       {}", vehicle.iccid.as_deref().unwrap_or("not known"));

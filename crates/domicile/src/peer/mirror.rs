@@ -1,5 +1,5 @@
 //! Holding copies of other centers: a thread for each, which follows that center's log, fetches what its entries name, and says so with
-//! a cosignature only when all of it is here ([`ledger::copy`]).
+//! a cosignature only when all of it is here ([`ledger::copy`]). Beside it, for every other center, the thread of [`super::register`].
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,22 +12,19 @@ use ledger::entry::{Mirrored, Root};
 use ledger::{Entry, Error, Kind, SignedCheckpoint, SigningKey, cosignature};
 use model::{CenterName, Clock, Entropy, KeyPeriod, UtcMicros, VehicleId};
 use parking_lot::{Condvar, Mutex};
-use rustls::ClientConfig;
 use store::{Keyring, Names, ObjectPath, Objects};
-use tokio::runtime::Handle;
 
-use super::identity::PeerIdentity;
+use super::KEYS_AT_ONCE;
 use super::leaving::Leaving;
 use super::placement::{followed_by, sources_of};
-use super::source::{PeerSource, Throttle};
-use super::{KEYS_AT_ONCE, tls};
+use super::register::{Listening, OnAdopted, Register};
+use super::source::PeerSource;
+use super::ways::{Ways, wrong};
 use crate::api::Rooms;
 use crate::bookkeeping::Bookkeeper;
 use crate::center::{Center, CenterError};
-use crate::charter::{Charters, Member};
+use crate::charter::Charters;
 use crate::egress::Declared;
-use crate::egress::dial::Dialer;
-use crate::egress::peer::PeerClient;
 use crate::world::World;
 
 /// Least time between two rounds: what comes meanwhile is fetched together.
@@ -59,25 +56,29 @@ pub(crate) struct CopyView {
     pub(crate) problem: String,
 }
 
-/// The copies that this center holds. Threads end when this goes.
+/// The copies that this center holds, and what it takes over of other centers' registries. Threads end when this goes.
 pub(crate) struct Mirrors {
     shared: Arc<Shared>,
-    threads: Mutex<BTreeMap<CenterName, JoinHandle<()>>>,
+    threads: Mutex<BTreeMap<(CenterName, Work), JoinHandle<()>>>,
 }
 
-struct Shared {
-    center: Arc<Center>,
+/// What a thread does with another center.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Work {
+    Mirror,
+    Register,
+}
+
+pub(super) struct Shared {
+    pub(super) center: Arc<Center>,
     objects: Objects,
     books: Arc<Bookkeeper>,
     charters: Arc<Charters>,
     clock: Arc<dyn Clock>,
-    entropy: Arc<dyn Entropy>,
+    pub(super) entropy: Arc<dyn Entropy>,
     key: SigningKey,
-    identity: PeerIdentity,
-    dialer: Arc<Dialer>,
-    declared: Arc<Declared>,
-    throttle: Arc<Throttle>,
-    runtime: Handle,
+    pub(super) ways: Ways,
+    pub(super) register: Register,
     on_held: OnHeld,
     views: Mutex<BTreeMap<CenterName, CopyView>>,
     is_ending: AtomicBool,
@@ -94,22 +95,19 @@ impl Mirrors {
         rooms: &Rooms,
         declared: &Arc<Declared>,
         on_held: OnHeld,
+        on_adopted: OnAdopted,
         world: &World,
     ) -> Result<Self, CenterError> {
         let center = rooms.center.clone();
-        let throttle = Throttle::new(center.settings.peer.bytes_per_s_max, world.clock.clone());
         let shared = Shared {
             key: center.mirror_key()?,
-            identity: PeerIdentity::open_or_make(&center.folder)?,
+            ways: Ways::new(rooms, declared, world)?,
+            register: Register { registry: rooms.registry.clone(), on_adopted },
             objects: rooms.store.objects().clone(),
             books: rooms.books.clone(),
             charters: rooms.charters.clone(),
             clock: world.clock.clone(),
             entropy: world.entropy.clone(),
-            dialer: Arc::new(Dialer::new()),
-            declared: declared.clone(),
-            throttle: Arc::new(throttle),
-            runtime: Handle::current(),
             on_held,
             views: Mutex::default(),
             is_ending: AtomicBool::new(false),
@@ -120,24 +118,34 @@ impl Mirrors {
         Ok(Self { shared: Arc::new(shared), threads: Mutex::default() })
     }
 
-    /// Begins to follow each center that the charter in force, or a copy that lies here, says is to be followed.
+    /// Begins to follow each center that the charter in force, or a copy that lies here, says is to be followed, and to listen to
+    /// the registry of each.
     pub(crate) fn adjust(&self) {
         let Some(in_force) = self.shared.charters.in_force() else { return };
         let own = self.shared.center.genesis.center();
+        let followed = followed_by(&in_force.charter, &own, &self.shared.objects);
+        let others = in_force.charter.centers.iter().filter(|member| member.name != own);
+        let heard = others.filter(|member| member.state.is_here()).map(|member| member.name.clone());
         let mut threads = self.threads.lock();
-        for center in followed_by(&in_force.charter, &own, &self.shared.objects) {
-            if threads.get(&center).is_some_and(|thread| !thread.is_finished()) {
+        let mirrors = followed.into_iter().map(|center| (center, Work::Mirror));
+        for (center, work) in mirrors.chain(heard.map(|center| (center, Work::Register))) {
+            if threads.get(&(center.clone(), work)).is_some_and(|thread| !thread.is_finished()) {
                 continue;
             }
             let (shared, source) = (self.shared.clone(), center.clone());
-            let thread = std::thread::Builder::new()
-                .name(format!("mirror-{center}"))
-                .spawn(move || shared.run(&source));
+            let name = match work {
+                Work::Mirror => format!("mirror-{center}"),
+                Work::Register => format!("register-{center}"),
+            };
+            let thread = std::thread::Builder::new().name(name).spawn(move || match work {
+                Work::Mirror => shared.mirror(&source),
+                Work::Register => shared.listen(&source),
+            });
             match thread {
                 Ok(thread) => {
-                    threads.insert(center, thread);
+                    threads.insert((center, work), thread);
                 }
-                Err(error) => tracing::error!(%error, "the system gives no thread to copy another center"),
+                Err(error) => tracing::error!(%error, "the system gives no thread for another center"),
             }
         }
     }
@@ -171,35 +179,50 @@ struct Round<'a> {
     news: u64,
     cosigned_at: Option<Duration>,
     entered_at: Option<Duration>,
-    clients: BTreeMap<CenterName, (Member, Arc<PeerClient>)>,
     has_own_key: bool,
     leaving: Leaving,
     has_new_tables: bool,
 }
 
 impl Shared {
-    fn run(&self, source: &CenterName) {
-        let mut pause = RETRY_MIN;
+    fn mirror(&self, source: &CenterName) {
         let mut round = None;
+        self.keep_on(source, "a copy does not go on", || {
+            let gone = self.go_round(source, &mut round);
+            let problem = gone.as_ref().err().map(ToString::to_string).unwrap_or_default();
+            self.change_view(source, |view| view.problem = problem);
+            self.sleep(ROUND_TIME_MIN);
+            gone.map(|()| true)
+        });
+    }
+
+    fn listen(&self, center: &CenterName) {
+        let mut listening = None;
+        self.keep_on(center, "the registry of another center is not heard", || {
+            let listening = match &mut listening {
+                Some(listening) => listening,
+                None => listening.insert(Listening::begin(self, center)?),
+            };
+            listening.look(self, center)
+        });
+    }
+
+    /// Goes round after round, with a pause after those that failed, until one says that it was the last.
+    fn keep_on(&self, center: &CenterName, what: &str, mut round: impl FnMut() -> Result<bool, Error>) {
+        let mut pause = RETRY_MIN;
         let mut complaint = String::new();
-        while !self.is_ending.load(Ordering::Relaxed) {
-            match self.go_round(source, &mut round) {
-                Ok(()) => {
-                    (pause, complaint) = (RETRY_MIN, String::new());
-                    self.change_view(source, |view| view.problem.clear());
-                    self.sleep(ROUND_TIME_MIN);
-                }
+        while !self.is_ending() {
+            match round() {
+                Ok(true) => (pause, complaint) = (RETRY_MIN, String::new()),
+                Ok(false) => return,
                 Err(error) => {
                     let text = error.to_string();
                     if text != complaint {
                         match error.kind() {
-                            Kind::Unavailable => {
-                                tracing::warn!(center = %source, error = %text, "a copy does not go on")
-                            }
-                            _ => tracing::error!(center = %source, error = %text, "a copy does not go on"),
+                            Kind::Unavailable => tracing::warn!(%center, error = %text, "{what}"),
+                            _ => tracing::error!(%center, error = %text, "{what}"),
                         }
                     }
-                    self.change_view(source, |view| view.problem.clone_from(&text));
                     complaint = text;
                     self.sleep(pause);
                     pause = (pause * 2).min(RETRY_MAX);
@@ -217,7 +240,7 @@ impl Shared {
     }
 
     fn open(&self, source: &CenterName) -> Result<Round<'_>, Error> {
-        let member = self.member(source)?;
+        let member = self.ways.member(source)?;
         let keys = member.keys().map_err(|what| wrong(source, what))?;
         let names = Names::new(source.clone());
         let copy = Copy::open(self.objects.clone(), names.clone(), keys.log)?;
@@ -236,7 +259,6 @@ impl Shared {
             news: 0,
             cosigned_at: None,
             entered_at: None,
-            clients: BTreeMap::new(),
             has_own_key: false,
             leaving: Leaving::of(&self.center.folder, source),
             // What lay here at the start.
@@ -244,26 +266,20 @@ impl Shared {
         })
     }
 
-    fn member(&self, center: &CenterName) -> Result<Member, Error> {
-        let in_force = self.charters.in_force();
-        let member = in_force.as_ref().and_then(|in_force| in_force.charter.member(center));
-        member.cloned().ok_or_else(|| wrong(center, "the charter does not name it".to_owned()))
-    }
-
     fn change_view(&self, center: &CenterName, change: impl FnOnce(&mut CopyView)) {
         change(self.views.lock().entry(center.clone()).or_default());
     }
 
-    fn sleep(&self, time: Duration) {
+    pub(super) fn is_ending(&self) -> bool {
+        self.is_ending.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn sleep(&self, time: Duration) {
         let mut ending = self.ending.lock();
-        if !self.is_ending.load(Ordering::Relaxed) {
+        if !self.is_ending() {
             self.called.wait_for(&mut ending, time);
         }
     }
-}
-
-fn wrong(center: &CenterName, why: String) -> Error {
-    Error::Unavailable { name: format!("center {center}"), why }
 }
 
 impl Round<'_> {
@@ -274,7 +290,7 @@ impl Round<'_> {
         let after = if self.copy.is_whole() { self.copy.size() } else { 0 };
         let answer = source.head(after)?;
         self.take_charters(&source, answer.charter)?;
-        if self.shared.is_ending.load(Ordering::Relaxed) {
+        if self.shared.is_ending() {
             return Ok(());
         }
         let head = SignedCheckpoint::open(&answer.note, self.copy.log_key())?;
@@ -316,20 +332,14 @@ impl Round<'_> {
     }
 
     /// The first center that has the prefix and is there: its own, else one that holds a copy.
-    fn source(&mut self, prefix: &CenterName) -> Result<PeerSource, Error> {
+    fn source(&self, prefix: &CenterName) -> Result<PeerSource, Error> {
         let in_force = self.shared.charters.in_force();
         let in_force = in_force.ok_or_else(|| wrong(prefix, "there is no charter".to_owned()))?;
         let own = self.shared.center.genesis.center();
         let mut problem = "no center that the charter names has a copy of it".to_owned();
         for member in sources_of(&in_force.charter, prefix, &own) {
-            match self.client(&member) {
-                Ok(client) => {
-                    let source = PeerSource {
-                        client,
-                        prefix: prefix.clone(),
-                        runtime: self.shared.runtime.clone(),
-                        throttle: self.shared.throttle.clone(),
-                    };
+            match self.shared.ways.source(&member, prefix) {
+                Ok(source) => {
                     // The center itself is asked without a question whether it is there; a copy's holder may not have one.
                     if member.name == *prefix || source.head(0).is_ok() {
                         return Ok(source);
@@ -340,27 +350,6 @@ impl Round<'_> {
             }
         }
         Err(wrong(prefix, problem))
-    }
-
-    fn client(&mut self, member: &Member) -> Result<Arc<PeerClient>, Error> {
-        if let Some((known, client)) = self.clients.get(&member.name)
-            && known == member
-        {
-            return Ok(client.clone());
-        }
-        let shared = self.shared;
-        let settings = &shared.center.settings;
-        let country = shared.center.genesis.country();
-        let failed = |what: String| wrong(&member.name, what);
-        let destination = shared
-            .declared
-            .peer(&member.address, settings, country)
-            .map_err(|error| failed(error.to_string()))?;
-        let config: Arc<ClientConfig> = tls::client(&shared.identity, &shared.charters, member.name.clone())
-            .map_err(|error| failed(error.to_string()))?;
-        let client = Arc::new(PeerClient::new(shared.dialer.clone(), Arc::new(destination), config));
-        self.clients.insert(member.name.clone(), (member.clone(), client.clone()));
-        Ok(client)
     }
 
     /// Takes the versions of the charter that the other center has and this one has not.
@@ -383,7 +372,7 @@ impl Round<'_> {
     fn take_keys(&mut self, source: &PeerSource, prefix: &CenterName) -> Result<(), Error> {
         if !self.has_own_key {
             // The key of what the center says of itself.
-            self.fetch_keys(source, &[(VehicleId::NONE, KeyPeriod::default())])?;
+            fetch_keys(&self.keyring, source, &[(VehicleId::NONE, KeyPeriod::default())])?;
             self.has_own_key = true;
         }
         let names = Names::new(prefix.clone());
@@ -398,32 +387,12 @@ impl Round<'_> {
                 name: names.control(number).to_string(),
                 why: error.to_string(),
             })?;
-            for some in keys.made.chunks(KEYS_AT_ONCE) {
-                self.fetch_keys(source, some)?;
-            }
+            fetch_keys(&self.keyring, source, &keys.made)?;
+            self.shared.register.adopt(prefix, &self.keyring, number, &bytes)?;
             for (vehicle, period) in keys.destroyed {
                 self.keyring.destroy(vehicle, period)?;
             }
             self.controls.remove(0);
-        }
-        Ok(())
-    }
-
-    fn fetch_keys(&self, source: &PeerSource, keys: &[(VehicleId, KeyPeriod)]) -> Result<(), Error> {
-        let mut wanted = Vec::with_capacity(keys.len());
-        for key in keys {
-            if !self.keyring.has(key.0, key.1)? {
-                wanted.push(*key);
-            }
-        }
-        if wanted.is_empty() {
-            return Ok(());
-        }
-        for ((vehicle, period), wrapped) in wanted.iter().zip(source.keys(&wanted)?) {
-            // One that was destroyed meanwhile has a later change that says so.
-            if let Some(wrapped) = wrapped {
-                self.keyring.keep(*vehicle, *period, wrapped)?;
-            }
         }
         Ok(())
     }
@@ -449,7 +418,7 @@ impl Round<'_> {
                 view.held = cosigned.size();
                 view.held_at = Some(at);
             });
-            if self.shared.member(prefix)?.state.is_here() {
+            if self.shared.ways.member(prefix)?.state.is_here() {
                 source.tell_held(cosigned.note())?;
             }
         }
@@ -462,4 +431,30 @@ impl Round<'_> {
         }
         Ok(())
     }
+}
+
+/// Fetches those of the keys that are not there yet.
+pub(super) fn fetch_keys(
+    keyring: &Keyring,
+    source: &PeerSource,
+    keys: &[(VehicleId, KeyPeriod)],
+) -> Result<(), Error> {
+    for keys in keys.chunks(KEYS_AT_ONCE) {
+        let mut wanted = Vec::with_capacity(keys.len());
+        for key in keys {
+            if !keyring.has(key.0, key.1)? {
+                wanted.push(*key);
+            }
+        }
+        if wanted.is_empty() {
+            continue;
+        }
+        for ((vehicle, period), wrapped) in wanted.iter().zip(source.keys(&wanted)?) {
+            // One that was destroyed meanwhile has a later change that says so.
+            if let Some(wrapped) = wrapped {
+                keyring.keep(*vehicle, *period, wrapped)?;
+            }
+        }
+    }
+    Ok(())
 }

@@ -10,18 +10,23 @@ pub(crate) mod mirror;
 mod others;
 pub(crate) mod placement;
 pub(crate) mod receipts;
+mod register;
 pub(crate) mod report;
 mod serve;
 mod source;
 pub(crate) mod tls;
+mod ways;
 
 pub(crate) use mirror::OnHeld;
 pub(crate) use others::{Others, OthersError};
+pub(crate) use register::OnAdopted;
 
 /// The header that an object's opening comes in: 64 hex digits.
 const OPENING_HEADER: &str = "domicile-opening";
 /// The header that says which version of the charter is in force.
 const CHARTER_HEADER: &str = "domicile-charter";
+/// The header that says how many changes a center's own registry has seen.
+const CONTROLS_HEADER: &str = "domicile-controls";
 /// How long a center waits for a longer log before it answers with the one that there is.
 const HEAD_WAIT_TIME: std::time::Duration = std::time::Duration::from_secs(10);
 /// Keys that are asked for at once.

@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use super::identity::PeerIdentity;
 use super::mirror::{Mirrors, OnHeld};
 use super::receipts::Receipts;
+use super::register::OnAdopted;
 use super::serve::{PeerOffice, router};
 use super::{listen, tls};
 use crate::api::Rooms;
@@ -53,11 +54,12 @@ impl Others {
         rooms: &Rooms,
         declared: &Arc<Declared>,
         on_held: OnHeld,
+        on_adopted: OnAdopted,
         world: &World,
     ) -> Result<Self, OthersError> {
         let center = &rooms.center;
         rooms.charters.write_vehicle_authorities(center)?;
-        let mirrors = Mirrors::new(rooms, declared, on_held, world)?;
+        let mirrors = Mirrors::new(rooms, declared, on_held, on_adopted, world)?;
         let receipts = Receipts::open(&center.folder, &center.genesis.log_key(), rooms.charters.clone());
         let receipts = receipts.map_err(OthersError::Receipts)?;
         Ok(Self { mirrors: Arc::new(mirrors), receipts: Arc::new(receipts) })

@@ -19,7 +19,7 @@ use store::{Keyring, Names, ObjectKind, ObjectPath, Recipient};
 
 use super::listen::PeerCenter;
 use super::receipts::Receipts;
-use super::{CHARTER_HEADER, HEAD_WAIT_TIME, KEYS_AT_ONCE, KeyName, OPENING_HEADER};
+use super::{CHARTER_HEADER, CONTROLS_HEADER, HEAD_WAIT_TIME, KEYS_AT_ONCE, KeyName, OPENING_HEADER};
 use crate::api::{Problem, Rooms};
 use crate::bookkeeping::Bookkeeper;
 use crate::center::Center;
@@ -29,6 +29,7 @@ use crate::charter::Charters;
 pub(crate) struct PeerOffice {
     center: Arc<Center>,
     store: Arc<store::Store>,
+    registry: Arc<registry::Registry>,
     books: Arc<Bookkeeper>,
     charters: Arc<Charters>,
     receipts: Arc<Receipts>,
@@ -41,6 +42,7 @@ impl PeerOffice {
         Self {
             center: rooms.center.clone(),
             store: rooms.store.clone(),
+            registry: rooms.registry.clone(),
             books: rooms.books.clone(),
             charters: rooms.charters.clone(),
             receipts,
@@ -130,17 +132,21 @@ async fn head(
     State(office): State<Arc<PeerOffice>>,
     UrlPath(center): UrlPath<String>,
     Query(After { after }): Query<After>,
-) -> Result<String, Problem> {
+) -> Result<Response, Problem> {
     blocking(office, move |office| {
         let names = office.names(&center)?;
         if office.is_own(&names) {
             let ledger = office.books.book().ledger();
             ledger.wait_for_size_above(after, HEAD_WAIT_TIME);
-            return Ok(ledger.checkpoint().note().to_owned());
+            let mut response = ledger.checkpoint().note().to_owned().into_response();
+            let controls = HeaderValue::from(office.registry.version().0);
+            response.headers_mut().insert(HeaderName::from_static(CONTROLS_HEADER), controls);
+            return Ok(response);
         }
         let name = ObjectPath::from(format!("{}/checkpoint", names.ledger()));
-        String::from_utf8(office.must_read(&name)?.to_vec())
-            .map_err(|_| Problem::unavailable("the copy's checkpoint is damaged"))
+        let note = String::from_utf8(office.must_read(&name)?.to_vec());
+        let note = note.map_err(|_| Problem::unavailable("the copy's checkpoint is damaged"))?;
+        Ok(note.into_response())
     })
     .await
 }

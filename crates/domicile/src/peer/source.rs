@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use store::ObjectPath;
 use tokio::runtime::Handle;
 
-use super::{CHARTER_HEADER, KeyName, OPENING_HEADER};
+use super::{CHARTER_HEADER, CONTROLS_HEADER, KeyName, OPENING_HEADER};
 use crate::egress::peer::PeerClient;
 
 /// The network as copying may use it: so many bytes a second, over all copies together.
@@ -65,6 +65,8 @@ pub(super) struct HeadAnswer {
     pub(super) note: String,
     /// The version of the charter that is in force there.
     pub(super) charter: u64,
+    /// The number of the last change of its own registry; 0 where that is not said.
+    pub(super) controls: u64,
 }
 
 impl PeerSource {
@@ -72,8 +74,10 @@ impl PeerSource {
     pub(super) fn head(&self, after: u64) -> Result<HeadAnswer, Error> {
         let (headers, body) = self.must(&format!("/peer/{}/head?after={after}", self.prefix))?;
         let note = String::from_utf8(body.to_vec()).map_err(|_| self.wrong("its head is no text"))?;
-        let charter = headers.get(CHARTER_HEADER).and_then(|value| value.to_str().ok());
-        Ok(HeadAnswer { note, charter: charter.and_then(|text| text.parse().ok()).unwrap_or(0) })
+        let number = |header: &str| {
+            headers.get(header).and_then(|value| value.to_str().ok()?.parse().ok()).unwrap_or(0)
+        };
+        Ok(HeadAnswer { note, charter: number(CHARTER_HEADER), controls: number(CONTROLS_HEADER) })
     }
 
     /// A version of the charter.

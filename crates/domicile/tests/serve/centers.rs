@@ -8,7 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
-use crate::center::{Center, eventually};
+use crate::center::{Center, Papers, eventually};
 use crate::vehicles::{Said, Tesla};
 
 const VIN: &str = "LRW3E7FA8MC000001";
@@ -148,8 +148,11 @@ fn now_s() -> i64 {
 }
 
 fn drive(center: &Center, vin: &str, from: u32, messages: u32) {
-    let papers = center.papers(vin);
-    let mut vehicle = Tesla::connect(center.address("tesla"), vin, &papers).expect("it is let in");
+    drive_with(center, vin, &center.papers(vin), from, messages);
+}
+
+fn drive_with(center: &Center, vin: &str, papers: &Papers, from: u32, messages: u32) {
+    let mut vehicle = Tesla::connect(center.address("tesla"), vin, papers).expect("it is let in");
     for number in from..from + messages {
         let transaction = format!("tx-{number}");
         vehicle.send_speed(&transaction, now_s(), f64::from(number));
@@ -159,7 +162,15 @@ fn drive(center: &Center, vin: &str, from: u32, messages: u32) {
 
 /// Rows of speeds that a center's SQL shows.
 fn speeds(center: &Center) -> i64 {
-    let sql = json!({ "sql": "select count(*) as n from signals where signal = 'Vehicle.Speed'" });
+    number(center, "select count(*) as n from signals where signal = 'Vehicle.Speed'")
+}
+
+fn vehicles_with_speeds(center: &Center) -> i64 {
+    number(center, "select count(distinct vehicle) as n from signals where signal = 'Vehicle.Speed'")
+}
+
+fn number(center: &Center, sql: &str) -> i64 {
+    let sql = json!({ "sql": sql });
     let (status, body) = center.ask_accepting("application/json", "POST", "/api/query", Some(&sql));
     assert_eq!(status, 200, "{}", String::from_utf8_lossy(&body));
     let answer: Value = serde_json::from_slice(&body).expect("JSON");
@@ -192,6 +203,22 @@ fn a_second_center_joins_and_each_holds_what_the_other_has() {
     eventually("the second's rows at the first", || (speeds(first) == 27).then_some(()));
     eventually("all rows at the second", || (speeds(&second) == 27).then_some(()));
 
+    // There is one register: what one center registers drives up to the other under the same name, and a revocation holds at both.
+    let id = |center: &Center, vin: &str| {
+        center.call("GET", &format!("/api/vehicles/{vin}"), None).1["vehicle"]["id"].clone()
+    };
+    assert_eq!(id(first, THIRD), id(&second, THIRD));
+    assert_eq!(id(first, VIN), id(&second, VIN));
+    let papers = first.papers(VIN);
+    drive_with(&second, VIN, &papers, 50, 5);
+    eventually("all rows at the first", || (speeds(first) == 32).then_some(()));
+    assert_eq!(vehicles_with_speeds(first), 2);
+    first.revoke(THIRD);
+    eventually("the second knows that it is revoked", || {
+        (second.call("GET", &format!("/api/vehicles/{THIRD}"), None).1["vehicle"]["state"] == "revoked")
+            .then_some(())
+    });
+
     // What comes while the second is away is fetched when it is back, also where it was killed.
     second.kill();
     drive(first, VIN, 100, 20);
@@ -208,8 +235,13 @@ fn a_second_center_joins_and_each_holds_what_the_other_has() {
     let before = keys(&second);
     let (status, answer) = first.call("POST", "/api/subjects/erasures", Some(&erase));
     assert!(status < 300, "{status} {answer}");
-    eventually("the erasure is done", || {
-        (first.call("GET", "/api/subjects/erasures", None).1[0]["state"] == "done").then_some(())
+    for center in [first, &second] {
+        eventually("the erasure is done at each center", || {
+            (center.call("GET", "/api/subjects/erasures", None).1[0]["state"] == "done").then_some(())
+        });
+    }
+    eventually("it has the same new name at each center", || {
+        (id(first, OTHER) == id(&second, OTHER)).then_some(())
     });
     eventually("the copy has the same keys", || {
         (is_held(first, "beijing-1") && keys(first) == keys(&second)).then_some(())
@@ -241,7 +273,7 @@ fn a_second_center_joins_and_each_holds_what_the_other_has() {
     let early = ["placement", "report", "--object", object, "--at", "2020-01-01T00:00:00Z"];
     let placed = domicile(&second.path(), &early, &settings);
     assert!(placed.contains("in no center"), "{placed}");
-    assert_eq!(speeds(&second), 47, "all rows but the erased vehicle's");
+    assert_eq!(speeds(&second), 52, "all rows but the erased vehicle's");
 }
 
 #[test]

@@ -62,6 +62,9 @@ pub(crate) struct VehicleView {
     /// Times of private use, from an instant up to another, or until further notice. Left out for who may not see identities.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) private: Vec<(String, Option<String>)>,
+    /// Pseudonyms that other centers gave it before they knew of this one: rows of then lie under them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) aliases: Vec<String>,
 }
 
 /// A time in which a vehicle is used privately, or is not. Dates and instants as in an import, UTC.
@@ -433,6 +436,7 @@ impl VehicleView {
             added_at: vehicle.added_at.to_string(),
             revoked: vehicle.revoked.map(RevocationView::from),
             private: if names { private_view(&vehicle.private) } else { Vec::new() },
+            aliases: vehicle.aliases.iter().map(ToString::to_string).collect(),
         }
     }
 }
