@@ -13,6 +13,7 @@ mod error;
 pub mod faults;
 #[cfg(test)]
 mod fixture;
+mod held;
 mod journal;
 mod keyring;
 mod objects;
@@ -25,6 +26,7 @@ mod store;
 pub use batch::{Batch, BatchHeader, Row, read, write};
 pub use disk::{Disk, DiskFile, OsDisk};
 pub use error::{Error, Kind};
+pub use held::{HeldBlock, HeldFrames};
 pub use journal::{
     AppendRefused, CommitWaiter, Flushes, Group, Health, Journal, JournalStats, SegmentNumber, Tail,
     TailError,

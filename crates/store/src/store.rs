@@ -17,8 +17,8 @@ use crate::journal::JournalOptions;
 use crate::paths::{LOCK_FILE, journal_folder};
 use crate::sealer::SealTarget;
 use crate::{
-    Ack, Batch, BatchName, Disk, Error, Identity, Journal, JournalSettings, Keyring, Names, Objects,
-    Register, Release, SealedBatch, Settings, batch,
+    Ack, Batch, BatchName, Disk, Error, HeldFrames, Identity, Journal, JournalSettings, Keyring, Names,
+    Objects, Register, Release, SealedBatch, Settings, batch,
 };
 
 /// What the store takes from the outside world.
@@ -122,6 +122,29 @@ impl Store {
         };
         let sealed = self.batches_after(gateway, Sequence(0))?;
         Journal::open(options, &self.world, target, &sealed)
+    }
+
+    /// The frames of another center's journal that are held here: by its name and that of its gateway.
+    ///
+    /// # Errors
+    /// Where the disk fails.
+    pub fn held_frames(&self, center: &CenterName, gateway: &GatewayName) -> Result<HeldFrames, Error> {
+        let folder = self.folder.join("held").join(center.as_str()).join(gateway.as_str());
+        HeldFrames::open(Arc::clone(&self.world.disk), &folder)
+    }
+
+    /// The gateways of another center whose frames are, or were, held here.
+    ///
+    /// # Errors
+    /// Where the disk fails.
+    pub fn held_gateways(&self, center: &CenterName) -> Result<Vec<GatewayName>, Error> {
+        let folder = self.folder.join("held").join(center.as_str());
+        let names = match self.world.disk.list(&folder) {
+            Ok(names) => names,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+            Err(error) => return Err(Error::disk(format!("listing {}", folder.display()))(error)),
+        };
+        Ok(names.iter().filter_map(|name| name.parse().ok()).collect())
     }
 
     /// The gateway's batches with frames after `after`, oldest first.

@@ -184,9 +184,7 @@ impl Committer {
         active.offset = next_offset(offset, bytes);
         shared.stats.count_group(u64::from(group.frames), bytes as u64, flush);
         shared.committed.send_replace(place.last);
-        for waiter in group.waiters.drain(..) {
-            waiter.wake(place.last);
-        }
+        shared.wake(place.last, &mut group.waiters);
         self.unblock();
     }
 

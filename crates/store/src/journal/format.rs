@@ -182,7 +182,7 @@ pub(super) fn next_offset(offset: usize, bytes: usize) -> usize {
 }
 
 /// Appends a frame's record.
-pub(super) fn put_record(group: &mut Vec<u8>, frame: &Frame<'_>, received_at: UtcMicros) {
+pub(crate) fn put_record(group: &mut Vec<u8>, frame: &Frame<'_>, received_at: UtcMicros) {
     let rest =
         u32::try_from(RECORD_HEADER_BYTES - 4 + frame.bytes.len()).expect("the length was checked on entry");
     let mut header = [0; RECORD_HEADER_BYTES];
@@ -197,12 +197,12 @@ pub(super) fn put_record(group: &mut Vec<u8>, frame: &Frame<'_>, received_at: Ut
 }
 
 /// The records of a group's body; ends with `None` inside where the rest is no record.
-pub(super) struct Records<'a> {
+pub(crate) struct Records<'a> {
     rest: &'a [u8],
 }
 
 impl<'a> Records<'a> {
-    pub(super) fn of(body: &'a [u8]) -> Self {
+    pub(crate) fn of(body: &'a [u8]) -> Self {
         Self { rest: body }
     }
 }

@@ -175,6 +175,11 @@ impl Index {
         Found::Group { segment: segment.number, salt: segment.salt, file: Arc::clone(&segment.file), group }
     }
 
+    /// The first sequence that is not released.
+    pub(super) fn oldest(&self) -> Sequence {
+        Sequence(self.released.0 + 1)
+    }
+
     /// Whether the segment has not been released.
     pub(super) fn holds(&self, number: SegmentNumber) -> bool {
         self.segments.iter().any(|segment| segment.number == number)
@@ -292,7 +297,7 @@ impl SegmentFrames {
 }
 
 /// The frames of a group's body, numbered from `first`. The body was checked when the group was parsed.
-pub(super) fn numbered(first: Sequence, body: &[u8]) -> impl Iterator<Item = (Sequence, Frame<'_>)> {
+pub(crate) fn numbered(first: Sequence, body: &[u8]) -> impl Iterator<Item = (Sequence, Frame<'_>)> {
     let frames = Records::of(body).map(|record| record.expect("the group's records were checked"));
     (first.0..).map(Sequence).zip(frames)
 }

@@ -7,6 +7,7 @@
 mod commit;
 mod format;
 mod front;
+mod gate;
 mod index;
 mod recovery;
 mod slots;
@@ -30,10 +31,14 @@ pub use stats::{Flushes, Health, JournalStats};
 pub use tail::{Group, Tail, TailError};
 pub use waiter::CommitWaiter;
 
-pub(crate) use index::ClosedSegment;
+pub(crate) use format::Records;
+#[cfg(test)]
+pub(crate) use format::put_record;
+pub(crate) use index::{ClosedSegment, numbered};
 
 use self::commit::Committer;
 use self::front::Front;
+use self::gate::Gate;
 use self::index::Index;
 use self::slots::Slots;
 use crate::sealer::{SealTarget, Sealer};
@@ -92,6 +97,8 @@ pub(crate) struct Shared {
     clock: Arc<dyn Clock>,
     /// The hot lock: every append takes it for as long as copying a frame takes.
     front: Mutex<Front>,
+    /// Acknowledgements that wait for another center.
+    gate: Mutex<Gate>,
     /// With `front`: there is something to commit, or the journal is closing.
     work: Condvar,
     /// Appends are possible again.
@@ -135,6 +142,7 @@ impl Journal {
         let shared = Arc::new(Shared {
             clock: Arc::clone(&world.clock),
             front: Mutex::new(Front::new(limits, last)),
+            gate: Mutex::default(),
             work: Condvar::new(),
             room: Notify::new(),
             index: Mutex::new(index),
@@ -208,6 +216,20 @@ impl Journal {
     /// The last sequence that is durable in the journal, as it grows.
     pub fn committed(&self) -> watch::Receiver<Sequence> {
         self.shared.committed.subscribe()
+    }
+
+    /// From now on frames are acknowledgeable only up to `through`, where they are durable too: another center has those (`None`: all
+    /// that are durable here). It may go back: what was acknowledged stays so.
+    pub fn acknowledge(&self, through: Option<Sequence>) {
+        let groups = self.shared.gate.lock().set(through);
+        for (last, waiters) in groups {
+            waiters.iter().for_each(|waiter| waiter.wake(last));
+        }
+    }
+
+    /// The first sequence that may still lie in the journal's files: those before are in batches that the owner has released.
+    pub fn oldest(&self) -> Sequence {
+        self.shared.index.lock().oldest()
     }
 
     /// Reads durable frames from sequence `from` on, in order.
@@ -315,14 +337,18 @@ impl Shared {
         self.index.lock().sealed(number);
     }
 
+    /// Wakes those whose frames up to `last` are durable, unless another center is to have them first.
+    pub(crate) fn wake(&self, last: Sequence, waiters: &mut Vec<Arc<CommitWaiter>>) {
+        self.gate.lock().pass(last, waiters);
+        waiters.drain(..).for_each(|waiter| waiter.wake(last));
+    }
+
     /// Frees a segment whose batch lies in the store, and tells those who waited for the batch.
     pub(crate) fn release(&self, number: SegmentNumber) {
-        let (slot, last, waiters) = self.index.lock().release(number);
+        let (slot, last, mut waiters) = self.index.lock().release(number);
         self.sealing.notify_all();
         self.slots.release(slot);
-        for waiter in waiters {
-            waiter.wake(last);
-        }
+        self.wake(last, &mut waiters);
     }
 }
 

@@ -7,7 +7,7 @@ use model::{Frame, Sequence};
 use super::format::{GROUP_HEADER_BYTES, GroupHeader};
 use super::index::{Found, numbered};
 use super::{SegmentNumber, Shared};
-use crate::Error;
+use crate::{Error, HeldBlock};
 
 /// Reads the journal's durable groups in order. It reads the segments' files (the page cache, as a rule) and holds nothing up.
 pub struct Tail {
@@ -96,6 +96,11 @@ impl<'a> Group<'a> {
     /// The segment, and so the batch, that they belong to.
     pub fn segment(&self) -> SegmentNumber {
         self.segment
+    }
+
+    /// It as another center holds it.
+    pub fn held(&self) -> HeldBlock<'a> {
+        HeldBlock { first: self.first, last: self.last, body: self.body }
     }
 
     /// The last sequence in it.
