@@ -25,6 +25,7 @@ use crate::egress::Declared;
 use crate::egress::declared::DeclarationError;
 use crate::egress::gauges::egress_gauges;
 use crate::erasure::{self, Eraser};
+use crate::hooks::hooks;
 #[cfg(feature = "lake")]
 use crate::housekeeping::Housekeeper;
 use crate::ingress::connections::{Connections, Nudge};
@@ -32,11 +33,11 @@ use crate::ingress::diary::Diary;
 use crate::ingress::gate::{self, Gate, claimed_vin, refused_certificate};
 use crate::ingress::listener::{ListenError, Listeners, Service};
 use crate::ingress::tls::{Clients, RefusedCertificates, Reload, Tls, TlsError, TlsFiles};
-use crate::live::{View, connection_gauges, erasure_gauges, journal_gauges, ledger_gauges, on_adopted};
+use crate::live::{View, connection_gauges, erasure_gauges, journal_gauges, ledger_gauges};
 #[cfg(feature = "lake")]
 use crate::live::{chores_gauges, derived_gauges, table_gauges};
 use crate::observe::Metrics;
-use crate::peer::{OnHeld, Others, OthersError};
+use crate::peer::{Others, OthersError};
 #[cfg(feature = "lake")]
 use crate::pipeline::{Inbox, Parts as PipelineParts, Pipeline};
 #[cfg(feature = "lake")]
@@ -186,17 +187,8 @@ impl Flow {
 
     /// The tables themselves; `None` in a pure gateway.
     #[cfg(feature = "lake")]
-    fn lake(&self) -> Option<&lake::Lake> {
+    pub(crate) fn lake(&self) -> Option<&lake::Lake> {
         self.lake.as_ref().map(|(tables, _)| &tables.lake)
-    }
-
-    /// What shows the rows of another center when the tables of its copy have changed.
-    fn on_held(&self) -> OnHeld {
-        #[cfg(feature = "lake")]
-        if let Some(lake) = self.lake().cloned() {
-            return crate::tables::show_copies(lake);
-        }
-        Box::new(|_| {})
     }
 
     /// Waits until everything that was durable when this was called shows in queries.
@@ -306,15 +298,15 @@ impl Serving {
             looking: wire::Context::new(keys(&center)?, coordinates(settings)),
         }));
         let declared = Arc::new(Declared::of(settings, center.genesis.country())?);
-        let on_adopted = on_adopted(gate.clone(), flow.journal.clone(), flow.eraser.clone());
-        let others = Others::open(&rooms, &declared, flow.on_held(), on_adopted, world)?;
+        let stop = watch::channel(false).0;
+        let others = Others::open(&rooms, &declared, &flow.journal, hooks(&gate, &flow), &stop, world)?;
         let mut serving = Self {
             listeners: Listeners::new(gate.clone()),
             gate,
             flow,
             rooms,
             tls: Vec::new(),
-            stop: watch::channel(false).0,
+            stop,
             others,
         };
         serving.listen(world, started_at)?;
@@ -361,7 +353,7 @@ impl Serving {
         }
         stop.send_replace(true);
         let closed = tokio::task::spawn_blocking(move || {
-            others.mirrors.finish();
+            others.finish();
             let is_sealed = flow.close();
             let is_entered = rooms.books.close();
             drop(rooms);

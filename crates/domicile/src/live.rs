@@ -24,23 +24,9 @@ use crate::housekeeping::Chores;
 use crate::ingress::connections::Nudge;
 use crate::ingress::gate::Gate;
 use crate::observe::{Gauges, Metrics};
-use crate::peer::{OnAdopted, Others};
+use crate::peer::Others;
 #[cfg(feature = "lake")]
 use crate::pipeline::Progress;
-
-/// What makes hold at once what other centers changed in the register.
-pub(crate) fn on_adopted(gate: Arc<Gate>, journal: Journal, eraser: Arc<Eraser>) -> OnAdopted {
-    Box::new(move |adopted: &registry::Adopted| {
-        if let Some(version) = adopted.version {
-            journal.raise_barrier(version);
-            gate.connections.nudge_all(Nudge::Recheck);
-        }
-        adopted.erased.iter().for_each(|vin| gate.diary.forget(vin));
-        if adopted.erasures > 0 {
-            eraser.call();
-        }
-    })
-}
 
 /// What the interface shows of the serving center.
 pub(crate) struct View {
@@ -227,8 +213,41 @@ pub(crate) fn ledger_gauges(books: &Bookkeeper, gauges: &mut Gauges<'_, '_>) -> 
     gauges.gauge("ledger_failing", "1 while the log takes no entries", f64::from(u8::from(is_failing)))
 }
 
+/// How acknowledgements from two centers stand, and what was taken over from lost ones.
+fn second_gauges(others: &Others, gauges: &mut Gauges<'_, '_>) -> fmt::Result {
+    if let Some(second) = &others.second {
+        let view = second.view();
+        gauges.gauge(
+            "second_center_held_sequence",
+            "The frame of the journal up to which a second center has everything (ack_centers = 2)",
+            view.held as f64,
+        )?;
+        gauges.gauge(
+            "second_center_bytes_at_risk",
+            "Bytes of the journal that lie in this center alone (ack_centers = 2)",
+            view.bytes_at_risk as f64,
+        )?;
+        gauges.gauge(
+            "second_center_degraded",
+            "1 while frames are acknowledged from this center alone, although ack_centers is 2",
+            f64::from(u8::from(view.is_degraded)),
+        )?;
+        gauges.gauge(
+            "second_center_failing",
+            "1 while no second center takes frames (ack_centers = 2)",
+            f64::from(u8::from(!view.problem.is_empty())),
+        )?;
+    }
+    gauges.counter(
+        "frames_taken_over",
+        "Frames that a lost center left and this one took",
+        others.taken_over(),
+    )
+}
+
 /// Adds gauges to `/metrics`.
 pub(crate) fn copy_gauges(others: &Others, gauges: &mut Gauges<'_, '_>) -> fmt::Result {
+    second_gauges(others, gauges)?;
     let views = others.mirrors.views();
     let label = |center: &model::CenterName| center.to_string();
     let rows = |value: &dyn Fn(&crate::peer::mirror::CopyView) -> f64| -> Vec<(String, f64)> {

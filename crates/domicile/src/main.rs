@@ -15,6 +15,7 @@ mod cosigning;
 mod deriving;
 mod egress;
 mod erasure;
+mod hooks;
 #[cfg(feature = "lake")]
 mod housekeeping;
 mod ingress;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::peer::OnHeld;
+use crate::peer::mirror::OnHeld;
 use futures::future::BoxFuture;
 use futures::{StreamExt, TryStreamExt};
 use lake::{Allowed, Done, Lake, Places, Sight, Work};

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use model::CenterName;
+use model::{CenterName, GatewayName, Sequence};
 use object_store::ObjectStore;
 use object_store::path::Path;
 use parking_lot::RwLock;
@@ -33,6 +33,27 @@ impl Copies {
     /// As they are now.
     pub(crate) fn all(&self) -> Arc<BTreeMap<CenterName, CopyTables>> {
         self.0.read().clone()
+    }
+
+    /// Up to where all three tables of a center have the frames of a gateway.
+    pub(crate) fn progress(&self, center: &CenterName, gateway: &GatewayName) -> Sequence {
+        let app_id = format!("{center}/{gateway}");
+        let all = self.all();
+        let of = |snapshot: &Arc<Snapshot>| {
+            let version = snapshot.transactions.get(&app_id).copied().unwrap_or(0);
+            Sequence(u64::try_from(version).unwrap_or(0))
+        };
+        let held = all.get(center).map(|tables| tables.snapshots.each_ref().map(of));
+        let held = held.unwrap_or([Sequence(0); 3]);
+        let [least, most] =
+            [held.iter().min(), held.iter().max()].map(|held| held.copied().unwrap_or(Sequence(0)));
+        if least < most {
+            tracing::warn!(
+                %center, %gateway, %least, %most,
+                "its tables end at different frames: rows of those between may show twice where a table is ahead"
+            );
+        }
+        least
     }
 
     /// Goes on to the newest version of each table of a center.

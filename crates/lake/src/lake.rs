@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use model::{CenterName, Class, Clock, GatewayName, SignalInfo, UtcMicros};
+use model::{CenterName, Class, Clock, GatewayName, Sequence, SignalInfo, UtcMicros};
 use object_store::ObjectStore;
 use parking_lot::{Mutex, RwLock};
 
@@ -231,6 +231,15 @@ impl Lake {
         let followed =
             self.threads.handle().spawn(async move { copies.follow(store.as_ref(), &center).await });
         followed.await.map_err(|error| Error::Threads(error.to_string()))?
+    }
+
+    /// Up to where all three tables of a center's copy have the frames of one of its gateways; 0 where they have none.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn copy_progress(&self, center: &CenterName, gateway: &GatewayName) -> Result<Sequence, Error> {
+        self.show_copy(center).await?;
+        Ok(self.copies.progress(center, gateway))
     }
 
     /// How the three tables stand.

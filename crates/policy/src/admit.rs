@@ -116,6 +116,12 @@ pub fn admit(facts: &Facts<'_>) -> Result<Admission, Refusal> {
     Ok(Admission::new(vehicle.id, vehicle.key, assurance, facts.version, facts.rules.pack, erased_until))
 }
 
+/// Permits a center to take over what another center of the country had admitted of a vehicle and was lost with: that decision
+/// stands, so only whose the frames are, and under which key they lie here, is decided anew.
+pub fn take_over(vehicle: &VehicleFacts, version: RegistryVersion, pack: PackVersion) -> Admission {
+    Admission::new(vehicle.id, vehicle.key, Assurance::Certificate, version, pack, vehicle.erased_until)
+}
+
 /// Permits the center to note its own observations of a registered vehicle, admitted or not. `version` is read before the
 /// vehicle is looked up, as in [`Facts::version`].
 pub fn observe(vehicle: &VehicleFacts, version: RegistryVersion) -> Witness {

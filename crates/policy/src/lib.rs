@@ -21,7 +21,7 @@ mod tests;
 mod vehicle;
 
 pub use access::{Access, Action, DEFAULT_ACCESS, Decision, Principal, Resource, Role, Roles};
-pub use admit::{Certificate, Facts, Rules, Signature, Transport, Via, admit, observe};
+pub use admit::{Certificate, Facts, Rules, Signature, Transport, Via, admit, observe, take_over};
 pub use error::{AccessError, FieldError, HeaderError, InvalidPackVersion, PackError};
 pub use pack::{
     Calendar, Cameras, ClassRule, Consent, Counter, Counts, Datum, Day, Deadlines, Export, ExportPath,

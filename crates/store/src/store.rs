@@ -156,7 +156,12 @@ impl Store {
 
     /// All batches of the center, by gateway and oldest first.
     pub fn batches(&self) -> Result<Vec<BatchName>, Error> {
-        let found = self.objects.list(&self.names.batches())?;
+        self.batches_of(self.names.center())
+    }
+
+    /// All batches of a center whose copy lies here, by gateway and oldest first.
+    pub fn batches_of(&self, center: &CenterName) -> Result<Vec<BatchName>, Error> {
+        let found = self.objects.list(&Names::new(center.clone()).batches())?;
         let mut batches: Vec<_> = found.iter().filter_map(|meta| BatchName::parse(&meta.location)).collect();
         batches.sort_unstable_by(|a, b| (&a.gateway, a.last).cmp(&(&b.gateway, b.last)));
         Ok(batches)

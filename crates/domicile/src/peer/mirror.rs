@@ -77,7 +77,7 @@ pub(super) struct Shared {
     clock: Arc<dyn Clock>,
     pub(super) entropy: Arc<dyn Entropy>,
     key: SigningKey,
-    pub(super) ways: Ways,
+    pub(super) ways: Arc<Ways>,
     pub(super) register: Register,
     on_held: OnHeld,
     views: Mutex<BTreeMap<CenterName, CopyView>>,
@@ -101,7 +101,7 @@ impl Mirrors {
         let center = rooms.center.clone();
         let shared = Shared {
             key: center.mirror_key()?,
-            ways: Ways::new(rooms, declared, world)?,
+            ways: Arc::new(Ways::new(rooms, declared, world)?),
             register: Register { registry: rooms.registry.clone(), on_adopted },
             objects: rooms.store.objects().clone(),
             books: rooms.books.clone(),
@@ -148,6 +148,11 @@ impl Mirrors {
                 Err(error) => tracing::error!(%error, "the system gives no thread for another center"),
             }
         }
+    }
+
+    /// The ways to other centers.
+    pub(super) fn ways(&self) -> Arc<Ways> {
+        self.shared.ways.clone()
     }
 
     /// How each copy stands.

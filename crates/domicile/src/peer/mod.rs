@@ -12,14 +12,14 @@ pub(crate) mod placement;
 pub(crate) mod receipts;
 mod register;
 pub(crate) mod report;
+pub(crate) mod second;
 mod serve;
 mod source;
+mod takeover;
 pub(crate) mod tls;
 mod ways;
 
-pub(crate) use mirror::OnHeld;
-pub(crate) use others::{Others, OthersError};
-pub(crate) use register::OnAdopted;
+pub(crate) use others::{Hooks, Others, OthersError};
 
 /// The header that an object's opening comes in: 64 hex digits.
 const OPENING_HEADER: &str = "domicile-opening";

@@ -3,13 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use store::Journal;
 use tokio::sync::watch;
 
 use super::identity::PeerIdentity;
 use super::mirror::{Mirrors, OnHeld};
 use super::receipts::Receipts;
 use super::register::OnAdopted;
-use super::serve::{PeerOffice, router};
+use super::second::Second;
+use super::serve::{HeldBooks, PeerOffice, router};
+use super::takeover::{Tabled, TakeOver};
 use super::{listen, tls};
 use crate::api::Rooms;
 use crate::center::CenterError;
@@ -30,6 +33,8 @@ pub(crate) enum OthersError {
     Receipts(std::io::Error),
     #[error("TLS between centers: {0}")]
     Tls(rustls::Error),
+    #[error("the system gives no thread for the second center: {0}")]
+    Thread(std::io::Error),
 }
 
 impl From<CenterError> for OthersError {
@@ -38,31 +43,66 @@ impl From<CenterError> for OthersError {
     }
 }
 
+/// What happens in this center when others say or leave something.
+pub(crate) struct Hooks {
+    pub(crate) on_held: OnHeld,
+    pub(crate) on_adopted: OnAdopted,
+    pub(crate) tabled: Tabled,
+}
+
 /// Other centers, as far as this one has to do with them. Clones are the same.
 #[derive(Clone)]
 pub(crate) struct Others {
     pub(crate) mirrors: Arc<Mirrors>,
     pub(crate) receipts: Arc<Receipts>,
+    /// `None` where one center's journal is enough for an acknowledgement.
+    pub(crate) second: Option<Arc<Second>>,
+    held: Arc<HeldBooks>,
+    takeover: Arc<TakeOver>,
 }
 
 impl Others {
-    /// For an opened center. Called inside the runtime; nothing is listened on and nobody is asked before [`Others::meet`].
+    /// For an opened center. Called inside the runtime; nothing is listened on and nothing is copied before [`Others::meet`].
     ///
     /// # Errors
     /// [`OthersError`].
     pub(crate) fn open(
         rooms: &Rooms,
         declared: &Arc<Declared>,
-        on_held: OnHeld,
-        on_adopted: OnAdopted,
+        journal: &Journal,
+        hooks: Hooks,
+        stop: &watch::Sender<bool>,
         world: &World,
     ) -> Result<Self, OthersError> {
         let center = &rooms.center;
         rooms.charters.write_vehicle_authorities(center)?;
-        let mirrors = Mirrors::new(rooms, declared, on_held, on_adopted, world)?;
+        let mirrors = Mirrors::new(rooms, declared, hooks.on_held, hooks.on_adopted, world)?;
         let receipts = Receipts::open(&center.folder, &center.genesis.log_key(), rooms.charters.clone());
         let receipts = receipts.map_err(OthersError::Receipts)?;
-        Ok(Self { mirrors: Arc::new(mirrors), receipts: Arc::new(receipts) })
+        let (receipts, held) = (Arc::new(receipts), Arc::new(HeldBooks::default()));
+        let second = match center.settings.peer.ack_centers {
+            1 => None,
+            _ => {
+                let (ways, clock) = (mirrors.ways(), world.clock.clone());
+                let second = Second::start(rooms, ways, receipts.clone(), journal, clock);
+                Some(Arc::new(second.map_err(OthersError::Thread)?))
+            }
+        };
+        let takeover = TakeOver::new(rooms, journal, held.clone(), hooks.tabled, stop.subscribe(), world);
+        Ok(Self { mirrors: Arc::new(mirrors), receipts, second, held, takeover: Arc::new(takeover) })
+    }
+
+    /// Frames taken over from lost centers since the start.
+    pub(crate) fn taken_over(&self) -> u64 {
+        self.takeover.frames()
+    }
+
+    /// Ends the threads. Blocks until they have.
+    pub(crate) fn finish(&self) {
+        if let Some(second) = &self.second {
+            second.finish();
+        }
+        self.mirrors.finish();
     }
 
     /// Listens for other centers, and follows those that the charter, whenever it changes, says are to be followed. Called inside the
@@ -83,12 +123,13 @@ impl Others {
         if !address.is_empty() {
             let identity = PeerIdentity::open_or_make(&center.folder).map_err(CenterError::from)?;
             let config = tls::server(&identity, &charters).map_err(OthersError::Tls)?;
-            let office = PeerOffice::new(rooms, self.receipts.clone(), world.entropy.clone());
+            let office =
+                PeerOffice::new(rooms, self.receipts.clone(), self.held.clone(), world.entropy.clone());
             let router = router(Arc::new(office));
             tokio::spawn(listen::listen(address, charters.clone(), config, router, stop.subscribe()));
         }
-        let (mirrors, mut versions, mut stop) =
-            (self.mirrors.clone(), charters.subscribe(), stop.subscribe());
+        let (mirrors, takeover) = (self.mirrors.clone(), self.takeover.clone());
+        let (mut versions, mut stop) = (charters.subscribe(), stop.subscribe());
         let mut looks = tokio::time::interval(COPIES_TIME);
         tokio::spawn(async move {
             loop {
@@ -99,11 +140,13 @@ impl Others {
                     _ = looks.tick() => {}
                 }
                 let (mirrors, center, charters) = (mirrors.clone(), center.clone(), charters.clone());
+                let takeover = takeover.clone();
                 let adjusted = tokio::task::spawn_blocking(move || {
                     if let Err(error) = charters.write_vehicle_authorities(&center) {
                         tracing::error!(%error, "the other centers' authorities of vehicles can't be written");
                     }
                     mirrors.adjust();
+                    takeover.look();
                 });
                 let _told_by_the_panic = adjusted.await;
             }

@@ -1,9 +1,11 @@
 //! What other centers may read here: the charter, this center's log, objects and keys, and those of the copies that are held here.
 //! And what they may say: that they hold a copy of this center.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
-use axum::extract::{Path as UrlPath, Query, Request, State};
+use axum::extract::{DefaultBodyLimit, Path as UrlPath, Query, Request, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -13,9 +15,10 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use ledger::{SignedCheckpoint, Tile};
-use model::{CenterName, KeyPeriod, VehicleId};
+use model::{CenterName, GatewayName, KeyPeriod, Sequence, VehicleId};
+use parking_lot::Mutex;
 use serde::Deserialize;
-use store::{Keyring, Names, ObjectKind, ObjectPath, Recipient};
+use store::{HeldBlock, HeldFrames, Keyring, Names, ObjectKind, ObjectPath, Recipient};
 
 use super::listen::PeerCenter;
 use super::receipts::Receipts;
@@ -25,6 +28,9 @@ use crate::bookkeeping::Bookkeeper;
 use crate::center::Center;
 use crate::charter::Charters;
 
+/// The most that is pushed at once: a little more than the largest group of a journal.
+const PUSH_BYTES_MAX: usize = 64 << 20;
+
 /// What the handlers share.
 pub(crate) struct PeerOffice {
     center: Arc<Center>,
@@ -33,12 +39,18 @@ pub(crate) struct PeerOffice {
     books: Arc<Bookkeeper>,
     charters: Arc<Charters>,
     receipts: Arc<Receipts>,
+    held: Arc<HeldBooks>,
     entropy: Arc<dyn model::Entropy>,
 }
 
 impl PeerOffice {
     /// For an opened center.
-    pub(crate) fn new(rooms: &Rooms, receipts: Arc<Receipts>, entropy: Arc<dyn model::Entropy>) -> Self {
+    pub(super) fn new(
+        rooms: &Rooms,
+        receipts: Arc<Receipts>,
+        held: Arc<HeldBooks>,
+        entropy: Arc<dyn model::Entropy>,
+    ) -> Self {
         Self {
             center: rooms.center.clone(),
             store: rooms.store.clone(),
@@ -46,6 +58,7 @@ impl PeerOffice {
             books: rooms.books.clone(),
             charters: rooms.charters.clone(),
             receipts,
+            held,
             entropy,
         }
     }
@@ -72,6 +85,28 @@ impl PeerOffice {
     }
 }
 
+/// What is held of other centers' journals, by center and gateway. Opened when it is first asked for.
+#[derive(Default)]
+pub(super) struct HeldBooks(Mutex<BTreeMap<(CenterName, GatewayName), HeldFrames>>);
+
+impl HeldBooks {
+    /// Works with what is held of a gateway; one at a time.
+    pub(super) fn with<T>(
+        &self,
+        store: &store::Store,
+        center: &CenterName,
+        gateway: &GatewayName,
+        work: impl FnOnce(&mut HeldFrames) -> anyhow::Result<T>,
+    ) -> anyhow::Result<T> {
+        let mut all = self.0.lock();
+        let held = match all.entry((center.clone(), gateway.clone())) {
+            Entry::Occupied(held) => held.into_mut(),
+            Entry::Vacant(place) => place.insert(store.held_frames(center, gateway)?),
+        };
+        work(held)
+    }
+}
+
 /// The interface for other centers.
 pub(crate) fn router(office: Arc<PeerOffice>) -> Router {
     Router::new()
@@ -82,6 +117,7 @@ pub(crate) fn router(office: Arc<PeerOffice>) -> Router {
         .route("/peer/{center}/unentered/{*name}", get(unentered))
         .route("/peer/{center}/keys", post(keys))
         .route("/peer/held", post(held))
+        .route("/peer/journal/{gateway}", post(journal).layer(DefaultBodyLimit::max(PUSH_BYTES_MAX)))
         .layer(axum::middleware::from_fn_with_state(office.clone(), still_here))
         .with_state(office)
 }
@@ -240,6 +276,42 @@ async fn keys(
             Ok(wrapped.map_err(Problem::unavailable)?.map(|bytes| STANDARD.encode(bytes)))
         });
         Ok(Json(wrapped.collect::<Result<Vec<_>, Problem>>()?))
+    })
+    .await
+}
+
+#[derive(Deserialize)]
+struct Freed {
+    /// Frames up to here lie in batches that are held here.
+    freed: u64,
+}
+
+/// Takes durable frames of another center's journal, durably; they stay until that center says that its batches are here.
+async fn journal(
+    State(office): State<Arc<PeerOffice>>,
+    Extension(PeerCenter(caller)): Extension<PeerCenter>,
+    UrlPath(gateway): UrlPath<String>,
+    Query(Freed { freed }): Query<Freed>,
+    text: Bytes,
+) -> Result<StatusCode, Problem> {
+    blocking(office, move |office| {
+        let gateway: GatewayName =
+            gateway.parse().map_err(|_| Problem::invalid("no gateway has such a name"))?;
+        let mut blocks = Vec::new();
+        let mut rest = &text[..];
+        while !rest.is_empty() {
+            let block = HeldBlock::parse(rest);
+            let (block, after) =
+                block.ok_or_else(|| Problem::invalid("what is sent is no block of frames"))?;
+            blocks.push(block);
+            rest = after;
+        }
+        let kept = office.held.with(&office.store, &caller, &gateway, |held| {
+            held.hold(&blocks)?;
+            Ok(held.release(Sequence(freed))?)
+        });
+        kept.map_err(Problem::unavailable)?;
+        Ok(StatusCode::NO_CONTENT)
     })
     .await
 }

@@ -10,7 +10,7 @@ use hyper::{HeaderMap, Method};
 use ledger::copy::Source;
 use ledger::entry::Opening;
 use ledger::{Error, Tile};
-use model::{CenterName, KeyPeriod, VehicleId};
+use model::{CenterName, GatewayName, KeyPeriod, Sequence, VehicleId};
 use parking_lot::Mutex;
 use store::ObjectPath;
 use tokio::runtime::Handle;
@@ -91,6 +91,20 @@ impl PeerSource {
         match self.ask(Method::POST, "/peer/held", Bytes::from(note.to_owned()))? {
             Some(_) => Ok(()),
             None => Err(self.wrong("it takes no receipts")),
+        }
+    }
+
+    /// Pushes durable frames of this center's journal ([`store::HeldBlock`]s); those up to `freed` may go there.
+    pub(super) fn push_frames(
+        &self,
+        gateway: &GatewayName,
+        freed: Sequence,
+        blocks: Vec<u8>,
+    ) -> Result<(), Error> {
+        let path = format!("/peer/journal/{gateway}?freed={freed}");
+        match self.ask(Method::POST, &path, blocks.into())? {
+            Some(_) => Ok(()),
+            None => Err(self.wrong("it takes no frames")),
         }
     }
 

@@ -64,6 +64,11 @@ impl Ways {
         })
     }
 
+    /// Waits for something on the thread that calls; not inside the runtime.
+    pub(super) fn block_on<T>(&self, done: impl Future<Output = T>) -> T {
+        self.runtime.block_on(done)
+    }
+
     fn client(&self, member: &Member) -> Result<Arc<PeerClient>, Error> {
         let mut clients = self.clients.lock();
         if let Some((known, client)) = clients.get(&member.name)

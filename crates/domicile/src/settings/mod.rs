@@ -303,8 +303,8 @@ impl Settings {
         if self.journal.ack == store::Ack::Object {
             return wrong("journal.ack: this release acknowledges from the \"journal\" only");
         }
-        if self.peer.ack_centers != 1 {
-            return wrong("peer.ack_centers: this release acknowledges from one center's journal; write 1");
+        if !(1..=2).contains(&self.peer.ack_centers) {
+            return wrong("peer.ack_centers: 1, or 2");
         }
         if self.store.batch_bytes_max < 4 * self.limits.frame_bytes_max as u64 {
             return wrong("store.batch_bytes_max: at least four times limits.frame_bytes_max");

@@ -149,13 +149,13 @@ pub(super) const SETTINGS: &[Setting] = &[
         "peer",
         "ack_centers",
         "1",
-        "In how many centers' journals a frame lies before it is acknowledged. This release knows 1.",
+        "In how many centers a frame is durable before it is acknowledged: 1, or 2.",
     ),
     setting(
         "peer",
         "when_alone",
         "\"wait\"",
-        "When there are fewer: \"wait\" or \"degrade\". No effect while ack_centers is 1.",
+        "When there are fewer for 5 s: \"wait\", or \"degrade\": acknowledge from this center alone, and enter it in the log.",
     ),
     setting(
         "peer",

@@ -70,7 +70,12 @@ struct Country {
 
 impl Country {
     fn new() -> Self {
-        let (_, settings) = settings();
+        Self::with(&[])
+    }
+
+    fn with(more: &[(&'static str, &'static str)]) -> Self {
+        let (_, mut settings) = settings();
+        settings.extend(more);
         let first = Center::start(&settings);
         let invitation = first.folder.path().join("invitation.json");
         domicile(&first.path(), &["center", "invite", "--out", text(&invitation)], &settings);
@@ -348,4 +353,111 @@ fn what_is_of_another_country_or_lies_elsewhere_does_not_join() {
     assert_eq!(status, 400, "{answer}");
     let (status, _) = country.first.call("POST", "/api/charter", Some(&json!({ "charter": charter })));
     assert_eq!(status, 409);
+}
+
+/// With `ack_centers = 2` a center may burn down the moment after it has answered: what it had sealed lies in the copy, what it had not
+/// lies with the second center as it was pushed, and both show in the second's SQL, each once.
+#[test]
+fn what_was_acknowledged_from_two_centers_outlives_one_that_is_lost_with_its_disk() {
+    let two = [("DOMICILE_PEER_ACK_CENTERS", "2"), ("DOMICILE_STORE_BATCH_AGE_MS_MAX", "1500")];
+    let country = Country::with(&two);
+    let first = &country.first;
+    first.add(VIN, "CN");
+    let papers = first.papers(VIN);
+    let address = first.address("tesla");
+    // Nobody is there who could have it too: nothing is acknowledged.
+    let mut early = Tesla::connect(address, VIN, &papers).expect("it is let in");
+    early.send_speed("early", now_s(), 1.0);
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    assert_eq!(metric(first, "second_center_failing"), 1.0);
+    let (second, settings) = country.join("beijing-1", "1");
+    assert_eq!(early.hear(), Some(Said::Ack(b"early".to_vec())), "it is acknowledged once the second has it");
+    country.at_first(&["center", "activate", "beijing-1"]);
+    country.at_first(&["center", "apply", "--version", "2"]);
+
+    drive(first, VIN, 100, 20);
+    eventually("some of it is sealed and copied", || {
+        (is_held(first, "beijing-1") && metric(first, "batches_sealed") > 0.0).then_some(())
+    });
+    drive(first, VIN, 200, 30);
+    let held = second.path().join("held/shanghai-1");
+    assert!(held.is_dir(), "frames that are not sealed lie at the second center");
+
+    // The country's key is kept elsewhere; center and disk are gone.
+    let key = "keys/country.key";
+    std::fs::copy(first.path().join(key), second.path().join(key)).expect("copied");
+    let Country { mut first, .. } = country;
+    first.kill();
+    std::fs::remove_dir_all(first.path()).expect("removed");
+    domicile(&second.path(), &["center", "remove", "shanghai-1", "--lost"], &settings);
+    domicile(&second.path(), &["center", "apply", "--version", "3"], &settings);
+    eventually("every acknowledged frame is in SQL", || (speeds(&second) >= 51).then_some(()));
+    eventually("what was held is let go", || (metric(&second, "frames_taken_over") > 0.0).then_some(()));
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    assert_eq!(speeds(&second), 51, "each once");
+    assert_eq!(
+        number(
+            &second,
+            "select count(*) as n from (select distinct time, value from signals where signal = 'Vehicle.Speed')"
+        ),
+        51
+    );
+    let verified = domicile(&second.path(), &["ledger", "verify"], &settings);
+    assert!(verified.contains("verified"), "{verified}");
+}
+
+/// With `when_alone = "degrade"` frames are acknowledged from one center after a while, and everybody can see it until the other is back.
+#[test]
+fn a_center_that_is_alone_says_so_and_goes_on_where_it_is_told_to() {
+    let alone = [("DOMICILE_PEER_ACK_CENTERS", "2"), ("DOMICILE_PEER_WHEN_ALONE", "degrade")];
+    let country = Country::with(&alone);
+    let first = &country.first;
+    first.add(VIN, "CN");
+    drive(first, VIN, 0, 5);
+    let degraded = |first: &Center| metric(first, "second_center_degraded");
+    assert_eq!(degraded(first), 1.0, "what was acknowledged lies here alone");
+    assert!(metric(first, "second_center_bytes_at_risk") > 0.0);
+    let (mut second, _) = country.join("beijing-1", "1");
+    let safe =
+        || (degraded(first) == 0.0 && metric(first, "second_center_bytes_at_risk") == 0.0).then_some(());
+    eventually("the second has it too", safe);
+    drive(first, VIN, 10, 5);
+    second.kill();
+    drive(first, VIN, 20, 5);
+    assert_eq!(degraded(first), 1.0);
+    second.serve_again();
+    eventually("the second has it again", safe);
+    eventually("each time it was alone and was not any more is an entry", || {
+        (entries_with(first, "\"part\":\"second-center\"") == 4).then_some(())
+    });
+}
+
+/// Entries with a text in the first bundle of a center's log.
+fn entries_with(center: &Center, text: &str) -> usize {
+    let bundles = center.path().join("store/shanghai-1/ledger/tile/entries");
+    let mut folders = vec![bundles];
+    let mut most = 0;
+    while let Some(folder) = folders.pop() {
+        for entry in folder.read_dir().expect("a folder").flatten() {
+            match entry.path() {
+                path if path.is_dir() => folders.push(path),
+                // One that is replaced by a longer one meanwhile is gone.
+                path => {
+                    let bundle = std::fs::read(path).unwrap_or_default();
+                    most = most.max(String::from_utf8_lossy(&bundle).matches(text).count());
+                }
+            }
+        }
+    }
+    most
+}
+
+/// A gauge or counter of a center without labels.
+fn metric(center: &Center, name: &str) -> f64 {
+    let metrics = center.metrics();
+    let line = metrics.lines().find_map(|line| {
+        line.strip_prefix("domicile_").unwrap_or(line).strip_prefix(name)?.strip_prefix([' ', '_'])
+    });
+    let line = line.unwrap_or_else(|| panic!("there is no {name}"));
+    line.rsplit(' ').next().and_then(|value| value.parse().ok()).expect("a number")
 }

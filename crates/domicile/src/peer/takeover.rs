@@ -1,0 +1,209 @@
+//! A center that was lost: what of its frames no table has is taken over by the center that holds its copy. Those are frames of
+//! batches that came before its tables did, and frames that it had pushed and not sealed. They go through this center's own journal,
+//! are sealed and entered as any, and show in its tables.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use model::{CenterName, Clock, Entropy, Frame, GatewayName, Sequence};
+use policy::RegistryVersion;
+use registry::Registry;
+use store::{AppendRefused, CommitWaiter, Journal, Keyring, Names, Store};
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+
+use super::placement::holders;
+use super::serve::HeldBooks;
+use crate::api::Rooms;
+use crate::center::{Center, Packs};
+use crate::charter::{Charters, State};
+use crate::pki::replace_file;
+use crate::world::World;
+
+/// Up to where the tables of a center's copy have the frames of a gateway; `None` where there are no tables here.
+pub(crate) type Tabled =
+    Box<dyn Fn(&CenterName, &GatewayName) -> anyhow::Result<Option<Sequence>> + Send + Sync>;
+
+/// Takes over what lost centers leave.
+pub(super) struct TakeOver {
+    center: Arc<Center>,
+    store: Arc<Store>,
+    registry: Arc<Registry>,
+    packs: Arc<Packs>,
+    charters: Arc<Charters>,
+    journal: Journal,
+    held: Arc<HeldBooks>,
+    tabled: Tabled,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    runtime: Handle,
+    stop: watch::Receiver<bool>,
+    /// Frames taken over since the start.
+    frames: AtomicU64,
+}
+
+/// One take-over.
+struct Taking<'a> {
+    takeover: &'a TakeOver,
+    waiter: Arc<CommitWaiter>,
+    last: Option<Sequence>,
+    frames: u64,
+    /// Frames of vehicles that were erased since.
+    gone: u64,
+}
+
+impl TakeOver {
+    /// Called inside the runtime.
+    pub(super) fn new(
+        rooms: &Rooms,
+        journal: &Journal,
+        held: Arc<HeldBooks>,
+        tabled: Tabled,
+        stop: watch::Receiver<bool>,
+        world: &World,
+    ) -> Self {
+        Self {
+            center: rooms.center.clone(),
+            store: rooms.store.clone(),
+            registry: rooms.registry.clone(),
+            packs: rooms.packs.clone(),
+            charters: rooms.charters.clone(),
+            journal: journal.clone(),
+            held,
+            tabled,
+            clock: world.clock.clone(),
+            entropy: world.entropy.clone(),
+            runtime: Handle::current(),
+            stop,
+            frames: AtomicU64::new(0),
+        }
+    }
+
+    /// Frames taken over since the start.
+    pub(super) fn frames(&self) -> u64 {
+        self.frames.load(Ordering::Relaxed)
+    }
+
+    /// Takes over what the centers that the charter calls lost leave, each once. What fails is tried again with the next call.
+    pub(super) fn look(&self) {
+        let Some(in_force) = self.charters.in_force() else { return };
+        let own = self.center.genesis.center();
+        for member in in_force.charter.centers.iter().filter(|member| member.state == State::Lost) {
+            let is_mine =
+                holders(&in_force.charter, &member.name).first().is_some_and(|first| first.name == own);
+            if !is_mine || self.marker(&member.name).exists() {
+                continue;
+            }
+            match self.take(&member.name) {
+                Ok(frames) => {
+                    tracing::warn!(center = %member.name, frames, "the frames that a lost center leaves are taken over");
+                }
+                Err(error) => {
+                    tracing::error!(center = %member.name, %error, "the frames that a lost center leaves are not taken over; trying again");
+                }
+            }
+        }
+    }
+
+    fn marker(&self, center: &CenterName) -> PathBuf {
+        self.center.folder.join("mirror").join(format!("{center}.taken"))
+    }
+
+    fn take(&self, center: &CenterName) -> anyhow::Result<u64> {
+        let batches = self.store.batches_of(center)?;
+        let mut gateways: BTreeSet<GatewayName> = self.store.held_gateways(center)?.into_iter().collect();
+        gateways.extend(batches.iter().map(|batch| batch.gateway.clone()));
+        let waiter = Arc::new(CommitWaiter::new());
+        let mut taking = Taking { takeover: self, waiter, last: None, frames: 0, gone: 0 };
+        let identity = self.center.identity()?;
+        let (objects, names) = (self.store.objects().clone(), Names::new(center.clone()));
+        let keyring = Keyring::new(objects, names, identity, self.entropy.clone());
+        for gateway in gateways {
+            let sealed = batches.iter().filter(|batch| batch.gateway == gateway);
+            let newest = sealed.clone().map(|batch| batch.last).max().unwrap_or(Sequence(0));
+            let tabled = (self.tabled)(center, &gateway)?.unwrap_or(newest);
+            for name in sealed.filter(|batch| batch.last > tabled) {
+                self.store.read_batch(name)?.for_each(&keyring, |row| {
+                    let Some(frame) = row.frame().filter(|_| row.sequence > tabled) else { return Ok(()) };
+                    taking.frame(&frame)
+                })?;
+            }
+            let after = newest.max(tabled);
+            self.held.with(&self.store, center, &gateway, |held| {
+                held.frames(after, |_, frame| taking.frame(&frame))
+            })?;
+        }
+        taking.finish()?;
+        replace_file(&self.marker(center), b"taken over\n", 0o600)?;
+        for gateway in self.store.held_gateways(center)? {
+            self.held.with(&self.store, center, &gateway, |held| {
+                held.release(Sequence(u64::MAX)).map_err(anyhow::Error::from)
+            })?;
+        }
+        if taking.gone > 0 {
+            tracing::warn!(%center, frames = taking.gone, "frames of vehicles that were erased are not taken over");
+        }
+        Ok(taking.frames)
+    }
+}
+
+impl Taking<'_> {
+    /// Appends a frame to the own journal: it was admitted by the other center, so only whose it is is looked up anew.
+    fn frame(&mut self, frame: &Frame<'_>) -> anyhow::Result<()> {
+        let takeover = self.takeover;
+        loop {
+            let (version, Some(facts)) = self.facts(frame)? else {
+                self.gone += 1;
+                return Ok(());
+            };
+            let admission = policy::take_over(&facts, version, takeover.packs.in_force().pack.version());
+            let admitted =
+                admission.frame(takeover.clock.now(), frame.protocol, frame.connection, frame.bytes);
+            match takeover.journal.append(admitted, &self.waiter) {
+                Ok(sequence) => {
+                    self.last = Some(sequence);
+                    self.frames += 1;
+                    takeover.frames.fetch_add(1, Ordering::Relaxed);
+                    return Ok(());
+                }
+                Err(AppendRefused::Stale) => {}
+                Err(AppendRefused::Paused) => self.until(takeover.journal.ready())?,
+                Err(AppendRefused::TooLarge) => {
+                    anyhow::bail!("a frame is larger than this center's journal takes")
+                }
+                Err(AppendRefused::Closed) => anyhow::bail!("the program ends"),
+            }
+        }
+    }
+
+    fn facts(
+        &self,
+        frame: &Frame<'_>,
+    ) -> anyhow::Result<(RegistryVersion, Option<Arc<policy::VehicleFacts>>)> {
+        let registry = &self.takeover.registry;
+        let version = registry.version();
+        let known = registry.show_id(frame.vehicle)?;
+        Ok((version, known.and_then(|known| registry.lookup(&known.vin))))
+    }
+
+    /// Waits until all of it is durable here.
+    fn finish(&self) -> anyhow::Result<()> {
+        let Some(last) = self.last else { return Ok(()) };
+        let mut committed = self.takeover.journal.committed();
+        self.until(async move {
+            let _ended_with_the_journal = committed.wait_for(|committed| *committed >= last).await;
+        })
+    }
+
+    fn until(&self, done: impl Future<Output = ()>) -> anyhow::Result<()> {
+        let mut stop = self.takeover.stop.clone();
+        self.takeover.runtime.block_on(async move {
+            tokio::select! {
+                () = done => Ok(()),
+                _ = stop.wait_for(|is_stopped| *is_stopped) => anyhow::bail!("the program ends"),
+            }
+        })
+    }
+}
