@@ -33,6 +33,10 @@ pub(crate) const DEMONSTRATIONS: &[Demonstration] = &[
         about: "100 times kill -9 during compaction, expiry and erasure: nothing is lost or doubled, every erasure ends",
     },
     Demonstration {
+        name: "lose-center",
+        about: "three centers under load, killed and cut off, one lost with its disk: each acked frame is in SQL once at each that is left",
+    },
+    Demonstration {
         name: "centers",
         about: "a second center joins, each holds what the other has through kills and an erasure, and what is foreign is refused",
     },

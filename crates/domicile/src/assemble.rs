@@ -392,6 +392,9 @@ impl Serving {
             started_at,
             bytes_max: settings.journal.bytes_max,
             others: self.others.clone(),
+            own: self.rooms.center.genesis.center(),
+            charters: self.rooms.charters.clone(),
+            clock: world.clock.clone(),
         });
         self.add_gauges();
         let office =

@@ -27,7 +27,9 @@ pub(crate) fn hooks(gate: &Arc<Gate>, flow: &Flow) -> Hooks {
             on_held: crate::tables::show_copies(shown),
             on_adopted,
             tabled: Box::new(move |center, gateway| {
-                Ok(Some(runtime.block_on(lake.copy_progress(center, gateway))?))
+                let through = runtime.block_on(lake.copy_progress(center, gateway))?;
+                lake.learn_copy(center)?;
+                Ok(Some(through))
             }),
         };
     }

@@ -7,15 +7,16 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use model::{Protocol, UtcMicros, VehicleId, Vin};
+use model::{Clock, Protocol, UtcMicros, VehicleId, Vin};
 use policy::{RegistryVersion, Rules};
 use store::{Health, Journal};
 
 use crate::api::Live;
-use crate::api::centers::{CopyView, ReceiptView};
+use crate::api::centers::{CopyView, MissingView, ReceiptView};
 use crate::api::status::{CountView, JournalView, LedgerView, LiveView, ProtocolView, StoreView};
 use crate::api::vehicles::{ConnectionView, DiaryLine};
 use crate::bookkeeping::Bookkeeper;
+use crate::charter::{Charters, State};
 #[cfg(feature = "lake")]
 use crate::deriving::Derivers;
 use crate::erasure::Eraser;
@@ -40,7 +41,13 @@ pub(crate) struct View {
     pub(crate) started_at: UtcMicros,
     pub(crate) bytes_max: u64,
     pub(crate) others: Others,
+    pub(crate) own: model::CenterName,
+    pub(crate) charters: Arc<Charters>,
+    pub(crate) clock: Arc<dyn Clock>,
 }
+
+/// A copy that was not known to be whole for so long is told: a center that says nothing new is asked each 10 s.
+const COPY_LATE_TIME: Duration = Duration::from_secs(15);
 
 impl Live for View {
     fn registry_changed(&self, version: RegistryVersion) {
@@ -72,6 +79,23 @@ impl Live for View {
             held: receipt.size(),
         });
         (copies.collect(), receipts.collect())
+    }
+
+    fn missing(&self) -> Vec<MissingView> {
+        let (own, now) = (&self.own, self.clock.now());
+        let Some(in_force) = self.charters.in_force() else { return Vec::new() };
+        let views = self.others.mirrors.views();
+        let others = in_force.charter.centers.iter().filter(|member| member.name != *own);
+        let mut missing = Vec::new();
+        for member in others.filter(|member| member.state != State::Retired) {
+            let whole_at = views.get(&member.name).and_then(|view| view.whole_at);
+            let is_late = |at: UtcMicros| now.since(at) > COPY_LATE_TIME && member.state.is_here();
+            if whole_at.is_none_or(is_late) {
+                let from = whole_at.map(|at| at.to_string());
+                missing.push(MissingView { center: member.name.to_string(), from });
+            }
+        }
+        missing
     }
 
     fn forget(&self, vin: &Vin) {

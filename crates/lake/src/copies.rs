@@ -5,11 +5,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
 
 use model::{CenterName, GatewayName, Sequence};
 use object_store::ObjectStore;
 use object_store::path::Path;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 
 use crate::Error;
 use crate::delta::{LogNames, Snapshot, read_commit, read_log};
@@ -27,33 +28,56 @@ pub(crate) struct CopyTables {
 
 /// The copies that queries read. Clones share them.
 #[derive(Clone, Default)]
-pub(crate) struct Copies(Arc<RwLock<Arc<BTreeMap<CenterName, CopyTables>>>>);
+pub(crate) struct Copies(Arc<Shared>);
+
+#[derive(Default)]
+struct Asked {
+    lessons: Vec<Lesson>,
+    /// The writer is gone.
+    has_ended: bool,
+}
+
+/// A center, and who waits.
+type Lesson = (CenterName, Sender<Result<(), Error>>);
+
+#[derive(Default)]
+struct Shared {
+    tables: RwLock<Arc<BTreeMap<CenterName, CopyTables>>>,
+    /// Centers whose newest rows the writer is to count as seen, and who waits for it.
+    asked: Mutex<Asked>,
+}
 
 impl Copies {
     /// As they are now.
     pub(crate) fn all(&self) -> Arc<BTreeMap<CenterName, CopyTables>> {
-        self.0.read().clone()
+        self.0.tables.read().clone()
+    }
+
+    /// Asks the writer to count a center's newest rows as seen; the answer comes once it has.
+    pub(crate) fn ask_to_learn(&self, center: &CenterName) -> Receiver<Result<(), Error>> {
+        let (done, learned) = channel();
+        let mut asked = self.0.asked.lock();
+        if !asked.has_ended {
+            asked.lessons.push((center.clone(), done));
+        }
+        drop(asked);
+        learned
+    }
+
+    /// What the writer was asked.
+    pub(crate) fn asked(&self) -> Vec<Lesson> {
+        std::mem::take(&mut self.0.asked.lock().lessons)
+    }
+
+    /// Nobody learns any more: who waits is told by the end of the channel.
+    pub(crate) fn end_learning(&self) {
+        *self.0.asked.lock() = Asked { lessons: Vec::new(), has_ended: true };
     }
 
     /// Up to where all three tables of a center have the frames of a gateway.
     pub(crate) fn progress(&self, center: &CenterName, gateway: &GatewayName) -> Sequence {
         let app_id = format!("{center}/{gateway}");
-        let all = self.all();
-        let of = |snapshot: &Arc<Snapshot>| {
-            let version = snapshot.transactions.get(&app_id).copied().unwrap_or(0);
-            Sequence(u64::try_from(version).unwrap_or(0))
-        };
-        let held = all.get(center).map(|tables| tables.snapshots.each_ref().map(of));
-        let held = held.unwrap_or([Sequence(0); 3]);
-        let [least, most] =
-            [held.iter().min(), held.iter().max()].map(|held| held.copied().unwrap_or(Sequence(0)));
-        if least < most {
-            tracing::warn!(
-                %center, %gateway, %least, %most,
-                "its tables end at different frames: rows of those between may show twice where a table is ahead"
-            );
-        }
-        least
+        self.all().get(center).map_or(Sequence(0), |tables| common(&tables.snapshots, &app_id))
     }
 
     /// Goes on to the newest version of each table of a center.
@@ -71,12 +95,19 @@ impl Copies {
                 tables.snapshots[index] = Arc::new(next);
             }
         }
-        let mut all = self.0.write();
+        let mut all = self.0.tables.write();
         let mut next = BTreeMap::clone(&all);
         next.insert(center.clone(), tables);
         *all = Arc::new(next);
         Ok(())
     }
+}
+
+/// Up to where all three tables have the frames of a gateway.
+fn common(tables: &[Arc<Snapshot>; 3], app_id: &str) -> Sequence {
+    let of = |snapshot: &Arc<Snapshot>| snapshot.transactions.get(app_id).copied().unwrap_or(0);
+    let least = tables.iter().map(of).min().unwrap_or(0);
+    Sequence(u64::try_from(least).unwrap_or(0))
 }
 
 /// The newest version of a table, where it is another than the known one. Commits that are gone are in a checkpoint.

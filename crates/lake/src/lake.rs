@@ -130,7 +130,7 @@ impl Lake {
         let bytes = settings.seen_bytes_max();
         let mut seen = [Seen::new(bytes / 8 * 6), Seen::new(bytes / 8), Seen::new(bytes / 8)];
         for (table, (delta, seen)) in Table::ALL.into_iter().zip(tables.iter().zip(&mut seen)) {
-            recall(table, delta, store.as_ref(), signals, seen).await?;
+            recall(table, delta.folder(), delta.snapshot(), store.as_ref(), signals, seen).await?;
         }
         let names = Arc::new(Names::new(signals));
         let snapshots = tables.each_ref().map(|table| table.snapshot().clone());
@@ -191,6 +191,8 @@ impl Lake {
             app_id,
             gateway: gateway.to_string(),
             tail_bytes_max: settings.tail_bytes_max(),
+            copies: copies.clone(),
+            store: store.clone(),
         };
         let deriver = Deriver {
             store: derived,
@@ -231,6 +233,18 @@ impl Lake {
         let followed =
             self.threads.handle().spawn(async move { copies.follow(store.as_ref(), &center).await });
         followed.await.map_err(|error| Error::Threads(error.to_string()))?
+    }
+
+    /// Counts the newest rows of a center's copy as seen, so that what that center would have dropped as a duplicate is dropped here. Blocks until
+    /// the writer has done so; [`LakeWriter::learn`] is to be called by whoever has it.
+    ///
+    /// # Errors
+    /// The store's; or that there is no writer any more.
+    pub fn learn_copy(&self, center: &CenterName) -> Result<(), Error> {
+        let learned = self.copies.ask_to_learn(center);
+        learned
+            .recv()
+            .unwrap_or_else(|_| Err(Error::Threads("the writer of the tables has ended".to_owned())))
     }
 
     /// Up to where all three tables of a center's copy have the frames of one of its gateways; 0 where they have none.

@@ -1,4 +1,5 @@
-//! At the start: what was seen lately, learned from the newest files of a table.
+//! What was seen lately, learned from the newest files of a table: at the start of the own tables, and of those of a center that was lost
+//! before its frames are taken over.
 
 use std::collections::HashMap;
 
@@ -7,11 +8,12 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type, Int32Type, TimestampMicrosecondType};
 use bytes::Bytes;
 use model::{Event, Position, Quality, SignalId, SignalInfo, UtcMicros, VehicleId};
+use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use crate::Error;
-use crate::delta::{DataFile, DeltaTable};
+use crate::delta::{DataFile, Snapshot};
 use crate::schema::Table;
 use crate::seen::{Digest, Key, Seen};
 use crate::terms::received;
@@ -25,7 +27,8 @@ const ROWS_MAX: u64 = 2_000_000;
 /// Reads the newest files, oldest of them first, and counts their rows as seen.
 pub(crate) async fn recall(
     table: Table,
-    delta: &DeltaTable,
+    folder: &Path,
+    snapshot: &Snapshot,
     store: &dyn ObjectStore,
     infos: &'static [SignalInfo],
     seen: &mut Seen,
@@ -33,7 +36,7 @@ pub(crate) async fn recall(
     let limit = ROWS_MAX.min(seen.rows_max() as u64 / 2);
     let mut rows = 0;
     // By receipt, not by their place in the log: a file that maintenance wrote lately holds older rows.
-    let mut newest: Vec<_> = delta.snapshot().files.iter().collect();
+    let mut newest: Vec<_> = snapshot.files.iter().collect();
     newest.sort_by_key(|file| std::cmp::Reverse(received(file).map(|(_, last)| last)));
     let newest: Vec<_> = newest
         .into_iter()
@@ -46,14 +49,14 @@ pub(crate) async fn recall(
     let signals: HashMap<&str, SignalId> =
         infos.iter().enumerate().map(|(index, info)| (info.path, SignalId(index as u16))).collect();
     for file in newest.into_iter().rev() {
-        let path = delta.folder().clone().join(file.add.path.as_str());
+        let path = folder.clone().join(file.add.path.as_str());
         let bytes = store.get(&path).await?.bytes().await?;
         let layer = seen.begin_layer();
         let learned = learn(table, bytes, &signals, seen);
         seen.settle_layer(layer);
         learned.map_err(|why| Error::Damaged {
             table: table.name(),
-            version: delta.snapshot().version,
+            version: snapshot.version,
             why: format!("file {}: {why}", file.add.path),
         })?;
     }

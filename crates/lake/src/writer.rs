@@ -6,14 +6,17 @@
 
 use std::sync::Arc;
 
-use model::{Event, Position, Protocol, Reading, ReadingSink, Sequence, UtcMicros, VehicleId};
+use model::{CenterName, Event, Position, Protocol, Reading, ReadingSink, Sequence, UtcMicros, VehicleId};
+use object_store::ObjectStore;
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::Error;
 use crate::columns::Names;
+use crate::copies::Copies;
 use crate::delta::{Changes, DeltaTable, FileStatistics, NewFile, Snapshot};
 use crate::encode::{FileEncoder, GROUP_ROWS_MAX, Layout};
 use crate::erased::{Erased, ErasureSource};
+use crate::recall::recall;
 use crate::rows::{FrameRow, Slab, settled, settled_position};
 use crate::schema::Table;
 use crate::seen::{Digest, Key, Layer, LayerId, Seen};
@@ -64,6 +67,8 @@ pub struct LakeWriter {
     /// The beginning of data files' names.
     pub(crate) gateway: String,
     pub(crate) tail_bytes_max: usize,
+    pub(crate) copies: Copies,
+    pub(crate) store: Arc<dyn ObjectStore>,
 }
 
 impl LakeWriter {
@@ -127,6 +132,26 @@ impl LakeWriter {
             vehicle,
             signals: self.names.infos.len(),
         }
+    }
+
+    /// Does what [`crate::Lake::learn_copy`] asked for. Quick where nothing was asked. To be called now and then, between frames.
+    pub fn learn(&mut self) {
+        for (center, done) in self.copies.asked() {
+            let learned = self.learn_of(&center);
+            // Who asked may have ended.
+            let _heard_or_not = done.send(learned);
+        }
+    }
+
+    fn learn_of(&mut self, center: &CenterName) -> Result<(), Error> {
+        let all = self.copies.all();
+        let Some(copy) = all.get(center) else { return Ok(()) };
+        for (table, seen) in Table::ALL.into_iter().zip(&mut self.seen) {
+            let (folder, snapshot) = (&copy.folders[table.index()], &copy.snapshots[table.index()]);
+            let store = self.store.as_ref();
+            self.threads.block_on(recall(table, folder, snapshot, store, self.names.infos, seen))?;
+        }
+        Ok(())
     }
 
     /// Whether the tail is full. Then commit what is sealed before the next frame; or leave the rest of the
@@ -284,6 +309,13 @@ impl LakeWriter {
             self.move_to_file(table, batch, delta.snapshot().clone());
         }
         self.tail.state.lock().remove(batch);
+    }
+}
+
+/// Who waits for it to learn is told that it won't.
+impl Drop for LakeWriter {
+    fn drop(&mut self) {
+        self.copies.end_learning();
     }
 }
 

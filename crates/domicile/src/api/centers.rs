@@ -25,6 +25,15 @@ pub(crate) struct CentersView {
     pub(crate) receipts: Vec<ReceiptView>,
 }
 
+/// A center whose rows may be missing in answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct MissingView {
+    pub(crate) center: String,
+    /// Rows that it received later may be missing; all of them where this is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) from: Option<String>,
+}
+
 /// What this center holds of another.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct CopyView {

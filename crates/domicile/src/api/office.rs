@@ -10,7 +10,7 @@ use registry::Registry;
 use store::{OsDisk, Store};
 
 use super::Problem;
-use super::centers::{CopyView, ReceiptView};
+use super::centers::{CopyView, MissingView, ReceiptView};
 use super::query::Sql;
 use super::status::LiveView;
 use super::vehicles::{ConnectionView, DiaryLine};
@@ -189,6 +189,9 @@ pub(crate) trait Live: Send + Sync {
 
     /// What this center holds of others, and what others say that they hold of it.
     fn copies(&self) -> (Vec<CopyView>, Vec<ReceiptView>);
+
+    /// Which centers' rows may be missing in what queries over all centers answer, and from when on.
+    fn missing(&self) -> Vec<MissingView>;
 
     /// The metrics in Prometheus's text format.
     fn metrics(&self) -> String;

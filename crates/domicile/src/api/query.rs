@@ -111,10 +111,23 @@ pub(super) async fn query(
         let visible = office.visible_to(&caller)?;
         let rows = limits.within(office.query(question.sql, visible)).await?;
         office.looks(caller.role(), &rows.tables).await?;
-        respond(rows, format, limits).await
+        let is_of_all = rows.tables.iter().any(|table| OF_ALL_CENTERS.contains(&table.as_str()));
+        let missing = office.live.as_ref().filter(|_| is_of_all).map(|live| live.missing());
+        let mut response = respond(rows, format, limits).await?;
+        if let Some(missing) = missing.filter(|missing| !missing.is_empty()) {
+            let text = serde_json::to_string(&missing).map_err(Problem::unavailable)?;
+            response.headers_mut().insert(MISSING, text.parse().map_err(Problem::unavailable)?);
+        }
+        Ok::<_, Problem>(response)
     };
     asked.await.unwrap_or_else(IntoResponse::into_response)
 }
+
+/// The header that says whose rows may be missing: a JSON list of [`super::centers::MissingView`].
+pub(crate) const MISSING: &str = "domicile-missing";
+
+/// Tables that hold what all centers of the country received, as far as copies lie here.
+const OF_ALL_CENTERS: [&str; 3] = ["signals", "positions", "events"];
 
 /// The tables, and whether their rows name persons or vehicles.
 pub(super) const TABLES: &[(&str, bool)] = &[

@@ -18,6 +18,8 @@ use tokio::net::UnixStream;
 
 use super::Refused;
 use crate::api::answer::CUT;
+use crate::api::centers::MissingView;
+use crate::api::query::MISSING;
 use crate::api::{OfficeError, Problem, Rooms, private_router};
 use crate::assemble::Flow;
 use crate::center::Center;
@@ -124,15 +126,17 @@ impl Client {
         json(self.send(request).await?).await
     }
 
-    /// Sends a JSON document and gives the answer's body as it comes, and by which limit it was cut.
+    /// Sends a JSON document and gives the answer as it comes.
     pub(crate) async fn stream(
         &mut self,
         address: &str,
         document: &impl Serialize,
-    ) -> anyhow::Result<(Body, Option<String>)> {
+    ) -> anyhow::Result<Stream> {
         let response = self.send(post(address, document)?).await?;
-        let cut = response.headers().get(CUT).and_then(|cut| cut.to_str().ok()).map(str::to_owned);
-        Ok((response.into_body(), cut))
+        let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
+        let cut = header(CUT).map(str::to_owned);
+        let missing = header(MISSING).map(serde_json::from_str).transpose()?.unwrap_or_default();
+        Ok(Stream { cut, missing, body: response.into_body() })
     }
 
     /// Sends a request; an answer that is not a success is an error.
@@ -156,6 +160,15 @@ impl Client {
         let body = response.into_body().collect().await?.to_bytes();
         Err(failure(status, &body))
     }
+}
+
+/// An answer as it comes.
+pub(crate) struct Stream {
+    pub(crate) body: Body,
+    /// The limit by which it was cut.
+    pub(crate) cut: Option<String>,
+    /// Centers whose rows may be missing.
+    pub(crate) missing: Vec<MissingView>,
 }
 
 /// Opens the folder itself, for a center that is not running.

@@ -98,7 +98,7 @@ impl ExportFiles {
         let folder = self.folder.path(world);
         let mut files = Files::new(&self.out, &self.table);
         Client::with_tables(&folder, world, async |client| {
-            let (body, _) = client.stream(&address, &asked).await?;
+            let body = client.stream(&address, &asked).await?.body;
             receive(body, &mut files).await
         })
         .await?;
@@ -132,7 +132,7 @@ pub(super) async fn copy_vehicle(
         vehicle: Some(vehicle.to_owned()),
     };
     let mut seen = Seen { files: Files::new(out, table), look };
-    let (body, _) = client.stream(&format!("/api/tables/{}/copy", part(table)), &asked).await?;
+    let body = client.stream(&format!("/api/tables/{}/copy", part(table)), &asked).await?.body;
     receive(body, &mut seen).await?;
     let manifest = seen.files.manifest(table, &asked)?;
     write_last(out, &manifest)?;

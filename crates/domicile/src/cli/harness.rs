@@ -214,7 +214,17 @@ pub(super) fn program() -> anyhow::Result<Command> {
 
 /// Runs this program with arguments and gives what it prints; an error carries what it complains of.
 pub(super) fn run_program(arguments: &[&str], folder: &Path) -> anyhow::Result<String> {
-    let output = program()?.args(arguments).arg("--dir").arg(folder).output()?;
+    run_program_with(arguments, folder, &[])
+}
+
+/// As [`run_program`], with further variables in its environment.
+pub(super) fn run_program_with(
+    arguments: &[&str],
+    folder: &Path,
+    environment: &[(&str, String)],
+) -> anyhow::Result<String> {
+    let environment = environment.iter().map(|(name, value)| (name, value));
+    let output = program()?.args(arguments).arg("--dir").arg(folder).envs(environment).output()?;
     let complaint = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "`domicile {}`: {}", arguments.join(" "), complaint.trim());
     Ok(String::from_utf8(output.stdout)?)

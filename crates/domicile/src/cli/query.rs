@@ -12,7 +12,8 @@ use axum::body::Body;
 use futures::StreamExt;
 
 use super::Folder;
-use super::client::{Client, converse};
+use super::client::{Client, Stream, converse};
+use crate::api::centers::MissingView;
 use crate::api::query::Question;
 use crate::api::rows::{self, RowWriter};
 use crate::world::World;
@@ -45,10 +46,18 @@ impl Query {
     pub(crate) fn run(self, world: &World) -> anyhow::Result<()> {
         let folder = self.folder.path(world);
         let written = converse(Client::with_tables(&folder, world, async |client| {
-            let (body, cut) = client.stream("/api/query", &Question::new(self.sql)).await?;
+            let Stream { body, cut, missing } = client.stream("/api/query", &Question::new(self.sql)).await?;
             let mut output = Output::new(self.format, BufWriter::new(io::stdout().lock()));
             receive(body, &mut output).await?;
             output.finish()?;
+            for MissingView { center, from } in missing {
+                match from {
+                    Some(from) => eprintln!(
+                        "rows that {center} received after {from} may be missing: its copy here is behind"
+                    ),
+                    None => eprintln!("the rows of {center} are missing: no copy of it lies here"),
+                }
+            }
             match cut {
                 Some(limit) => {
                     anyhow::bail!("these are not all rows: the answer was cut at http.query_{limit}_max")

@@ -50,13 +50,24 @@ pub(crate) enum DialError {
         networks: Vec<IpNet>,
     },
     /// No address takes a connection.
-    #[error("{to} can't be connected to: {source}")]
+    #[error("{to} can't be connected to: {source}{}", gave_up(source))]
     Unreachable {
         /// The destination.
         to: String,
         /// What the last address said.
         source: io::Error,
     },
+}
+
+/// A port that the kernel holds back (`Confinement`) reads as a right that is missing.
+fn gave_up(source: &io::Error) -> &'static str {
+    match source.kind() {
+        io::ErrorKind::PermissionDenied => {
+            "; this program gives up, at its start, all ports but those that it knows by then: restart it; centers that listen \
+             on one port (peer.listen) need no restart"
+        }
+        _ => "",
+    }
 }
 
 fn list(networks: &[IpNet]) -> String {

@@ -52,6 +52,8 @@ pub(crate) struct CopyView {
     /// Objects and bytes fetched since the start.
     pub(crate) objects: u64,
     pub(crate) bytes: u64,
+    /// When it was last known to be all that the center had.
+    pub(crate) whole_at: Option<UtcMicros>,
     /// Why the last round failed; empty where it did not.
     pub(crate) problem: String,
 }
@@ -192,6 +194,8 @@ struct Round<'a> {
 impl Shared {
     fn mirror(&self, source: &CenterName) {
         let mut round = None;
+        // What lay here at the start shows, also where nobody is left to ask for more.
+        (self.on_held)(source);
         self.keep_on(source, "a copy does not go on", || {
             let gone = self.go_round(source, &mut round);
             let problem = gone.as_ref().err().map(ToString::to_string).unwrap_or_default();
@@ -255,6 +259,7 @@ impl Shared {
         self.change_view(source, |view| {
             view.held = copy.size();
             view.held_at = held_at.map(|seconds| UtcMicros::from_seconds(seconds.cast_signed()));
+            view.whole_at = view.held_at;
         });
         Ok(Round {
             shared: self,
@@ -266,8 +271,7 @@ impl Shared {
             entered_at: None,
             has_own_key: false,
             leaving: Leaving::of(&self.center.folder, source),
-            // What lay here at the start.
-            has_new_tables: true,
+            has_new_tables: false,
         })
     }
 
@@ -409,7 +413,8 @@ impl Round<'_> {
         prefix: &CenterName,
         head: &SignedCheckpoint,
     ) -> Result<(), Error> {
-        let now = self.shared.clock.monotonic();
+        let (now, whole_at) = (self.shared.clock.monotonic(), self.shared.clock.now());
+        self.shared.change_view(prefix, |view| view.whole_at = Some(whole_at));
         let is_new = self.copy.held().is_none_or(|held| held.size() < head.size());
         let is_stale = self.cosigned_at.is_none_or(|at| now.saturating_sub(at) >= REFRESH_TIME);
         if is_new || is_stale {

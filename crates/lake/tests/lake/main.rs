@@ -1,6 +1,7 @@
 //! The lake through its public face, on real object stores, some of which fail.
 
 mod allowed;
+mod copies;
 mod derived;
 mod duplicates;
 mod erasure;

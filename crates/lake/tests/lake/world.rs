@@ -323,6 +323,20 @@ impl Center {
         settings: Settings,
         records: Arc<dyn RecordSource>,
     ) -> Result<Self, Error> {
+        Self::open_as("shanghai-1", store, settings, records)
+    }
+
+    /// Another center on the same store.
+    pub(crate) fn open_named(store: Arc<dyn ObjectStore>, center: &str) -> Result<Self, Error> {
+        Self::open_as(center, store, Settings::default(), Arc::new(NoRecords))
+    }
+
+    fn open_as(
+        center: &str,
+        store: Arc<dyn ObjectStore>,
+        settings: Settings,
+        records: Arc<dyn RecordSource>,
+    ) -> Result<Self, Error> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let frames = Arc::new(TestFrames { read: Mutex::new(Vec::new()) });
         let clock = Arc::new(TestClock::default());
@@ -331,7 +345,7 @@ impl Center {
         let (lake, writer, maintenance, deriver) = runtime.block_on(Lake::open(Parts {
             settings,
             store,
-            center: "shanghai-1".parse().expect("a name"),
+            center: center.parse().expect("a name"),
             gateway: "gw".parse().expect("a name"),
             signals: SIGNALS.as_slice(),
             clock: clock.clone(),
@@ -348,6 +362,10 @@ impl Center {
 
     pub(crate) fn new() -> Self {
         Self::open(Arc::new(InMemory::new())).expect("a lake")
+    }
+
+    pub(crate) fn block_on<T>(&self, ask: impl AsyncFnOnce(&Lake) -> T) -> T {
+        self.runtime.block_on(ask(&self.lake))
     }
 
     pub(crate) fn query(&self, sql: &str) -> Result<Vec<RecordBatch>, QueryError> {

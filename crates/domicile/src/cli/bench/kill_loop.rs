@@ -3,7 +3,7 @@
 //! exactly once, no frame is half there, and each lies in a batch that the ledger has an entry of.
 
 use std::collections::{HashMap, HashSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,11 +20,11 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use wire::gbt32960::{CoordinateSystem, Edition, Keys};
 
-use super::super::harness::{Server, ServerOptions, loopback, run_program};
+use super::super::harness::{Ports, Server, ServerOptions, loopback, run_program};
 use super::super::sim::{Wallet, summary};
 use super::bookkeeping::{entered_frames, verify_ledger};
 use super::chores::{self, Chores};
-use super::workshop::Workshop;
+use super::workshop::{Workshop, pseudonym};
 use crate::world::World;
 
 /// Vehicles of each kind.
@@ -32,13 +32,13 @@ const VEHICLES_EACH: u32 = 2;
 const KINDS: [NumberedKind; 3] =
     [NumberedKind::Tesla, NumberedKind::Gbt(Edition::V2016), NumberedKind::Gbt(Edition::V2025)];
 /// Vehicles whose every frame is told apart.
-const NUMBERED: u32 = VEHICLES_EACH * KINDS.len() as u32;
+pub(super) const NUMBERED: u32 = VEHICLES_EACH * KINDS.len() as u32;
 /// Each vehicle sends so often.
 const INTERVAL: Duration = Duration::from_millis(8);
 /// Vehicles' counters lie so far apart that a counter names its vehicle.
 const COUNTERS_EACH: u32 = 2_000_000;
 /// Messages carry times of their own, one a second, from so long ago on: in the past, and younger than any term of retention.
-const HISTORY_MICROS: i64 = 5 * UtcMicros::PER_DAY;
+pub(super) const HISTORY_MICROS: i64 = 5 * UtcMicros::PER_DAY;
 /// The kill comes at most so long after the first ack of a round.
 const KILL_AFTER_MAX: Duration = Duration::from_millis(1_500);
 /// One round in so many is killed while it starts.
@@ -70,7 +70,7 @@ pub(super) struct KillLoop {
 
 /// Every acknowledged message, by vehicle and number.
 #[derive(Default)]
-struct Acked(Mutex<HashSet<(u32, u64)>>);
+pub(super) struct Acked(pub(super) Mutex<HashSet<(u32, u64)>>);
 
 impl AckObserver for Acked {
     fn acked(&self, vehicle: u32, number: u64) {
@@ -80,12 +80,12 @@ impl AckObserver for Acked {
 
 /// What SQL and the ledger say against what was acknowledged.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Verdict {
-    acked: usize,
-    present: usize,
-    missing: usize,
-    doubled: usize,
-    partial: usize,
+pub(super) struct Verdict {
+    pub(super) acked: usize,
+    pub(super) present: usize,
+    pub(super) missing: usize,
+    pub(super) doubled: usize,
+    pub(super) partial: usize,
     /// In no batch that the ledger has an entry of.
     unentered: usize,
 }
@@ -172,33 +172,10 @@ impl KillLoop {
         world: &World,
     ) -> anyhow::Result<JoinSet<()>> {
         let wallet = Wallet::open(&workshop.folder, world)?;
-        let trust = wallet.trust()?;
+        let load = NumberedLoad { wallet: &wallet, start, acked, report, stop, seed: self.seed };
         let mut tasks = JoinSet::new();
         for index in 0..NUMBERED {
-            let kind = KINDS[index as usize % KINDS.len()];
-            let (port, speaks) = match kind {
-                NumberedKind::Tesla => (workshop.ports.tesla, Speaks::Tesla),
-                NumberedKind::Gbt(edition) => {
-                    (workshop.ports.gbt_tls, Speaks::Gbt(LoginFacts::of(edition, index)))
-                }
-            };
-            let vin = vin(index);
-            let tls = Some(trust.connector(Some(&wallet.credentials(&vin, world)?))?);
-            let driver = Driver {
-                vehicle: index,
-                target: Target { endpoint: Endpoint::at(loopback(port)), tls, source: None, vin, speaks },
-                pace: Pace::Every(INTERVAL),
-                outages: None,
-                report: report.clone(),
-                observer: Some(acked.clone()),
-                clock: world.clock.clone(),
-                seed: self.seed ^ u64::from(index),
-            };
-            let source = Box::new(Numbered::new(vin, start, first_counter(index), kind, 0));
-            let stop = stop.clone();
-            tasks.spawn(async move {
-                driver.run(source, stop).await;
-            });
+            load.drive(&mut tasks, index, workshop.ports, world)?;
         }
         Ok(tasks)
     }
@@ -295,8 +272,54 @@ impl KillLoop {
     }
 }
 
+/// Vehicles whose every frame is told apart.
+pub(super) struct NumberedLoad<'a> {
+    pub(super) wallet: &'a Wallet,
+    /// The time of their first messages.
+    pub(super) start: UtcMicros,
+    pub(super) acked: &'a Arc<Acked>,
+    pub(super) report: &'a Arc<Report>,
+    pub(super) stop: &'a watch::Receiver<bool>,
+    pub(super) seed: u64,
+}
+
+impl NumberedLoad<'_> {
+    /// Lets a vehicle drive up to a center, again and again.
+    pub(super) fn drive(
+        &self,
+        tasks: &mut JoinSet<()>,
+        index: u32,
+        ports: Ports,
+        world: &World,
+    ) -> anyhow::Result<()> {
+        let kind = KINDS[index as usize % KINDS.len()];
+        let (port, speaks) = match kind {
+            NumberedKind::Tesla => (ports.tesla, Speaks::Tesla),
+            NumberedKind::Gbt(edition) => (ports.gbt_tls, Speaks::Gbt(LoginFacts::of(edition, index))),
+        };
+        let vin = vin(index);
+        let tls = Some(self.wallet.trust()?.connector(Some(&self.wallet.credentials(&vin, world)?))?);
+        let driver = Driver {
+            vehicle: index,
+            target: Target { endpoint: Endpoint::at(loopback(port)), tls, source: None, vin, speaks },
+            pace: Pace::Every(INTERVAL),
+            outages: None,
+            report: self.report.clone(),
+            observer: Some(self.acked.clone()),
+            clock: world.clock.clone(),
+            seed: self.seed ^ u64::from(index),
+        };
+        let source = Box::new(Numbered::new(vin, self.start, first_counter(index), kind, 0));
+        let stop = self.stop.clone();
+        tasks.spawn(async move {
+            driver.run(source, stop).await;
+        });
+        Ok(())
+    }
+}
+
 impl Verdict {
-    fn holds(&self) -> bool {
+    pub(super) fn holds(&self) -> bool {
         self.acked > 0 && (self.missing, self.doubled, self.partial, self.unentered) == (0, 0, 0, 0)
     }
 }
@@ -326,10 +349,15 @@ pub(super) fn counters() -> [(&'static str, &'static str, f64); 2] {
 
 /// A row a frame, as [`sql`] asks for them. Vehicle by vehicle, because counting different signals takes memory for each frame.
 fn rows(workshop: &Workshop, chores: Option<&Chores>) -> anyhow::Result<String> {
-    let ask = |sql: &str| run_program(&["query", sql, "--format", "csv"], &workshop.folder);
+    rows_of(&workshop.folder, chores)
+}
+
+/// As [`rows`], of a center in a folder.
+pub(super) fn rows_of(folder: &Path, chores: Option<&Chores>) -> anyhow::Result<String> {
+    let ask = |sql: &str| run_program(&["query", sql, "--format", "csv"], folder);
     let mut rows = String::new();
     for index in 0..NUMBERED {
-        let csv = ask(&sql(&workshop.pseudonym(&vin(index))?, chores))?;
+        let csv = ask(&sql(&pseudonym(folder, &vin(index))?, chores))?;
         // One line of names is enough.
         let (names, some) = csv.split_once('\n').context("the answer has no line of names")?;
         if rows.is_empty() {
@@ -354,7 +382,10 @@ fn sql(vehicle: &str, chores: Option<&Chores>) -> String {
 }
 
 /// How many rows that are kept a frame of each source becomes, as the decoder says: all frames of a source have the same.
-fn expected(start: UtcMicros, keeps: &dyn Fn(Class) -> bool) -> anyhow::Result<HashMap<&'static str, u64>> {
+pub(super) fn expected(
+    start: UtcMicros,
+    keeps: &dyn Fn(Class) -> bool,
+) -> anyhow::Result<HashMap<&'static str, u64>> {
     struct Count<'a>(u64, &'a dyn Fn(Class) -> bool);
     impl ReadingSink for Count<'_> {
         fn reading(&mut self, reading: Reading<'_>) {
@@ -391,7 +422,7 @@ fn protocol_and_edition(kind: NumberedKind) -> &'static str {
 }
 
 /// Judges the rows of [`sql`].
-fn judge(
+pub(super) fn judge(
     csv: &str,
     acked: &HashSet<(u32, u64)>,
     expected: &HashMap<&'static str, u64>,
@@ -436,7 +467,7 @@ pub(super) fn frame_of(source: &str, counter: &str) -> anyhow::Result<Option<(u3
 }
 
 /// Waits until one more message is acknowledged.
-fn wait_for_ack(report: &Report, world: &World) -> anyhow::Result<()> {
+pub(super) fn wait_for_ack(report: &Report, world: &World) -> anyhow::Result<()> {
     let before = report.counts().acked;
     let deadline = world.clock.monotonic() + ACK_TIME_MAX;
     while report.counts().acked == before {

@@ -7,6 +7,7 @@ mod disk;
 mod ingest;
 mod kill_loop;
 mod load;
+mod lose_center;
 mod process;
 #[cfg(feature = "lake")]
 mod query;
@@ -28,6 +29,7 @@ enum What {
     Ingest(ingest::Ingest),
     Connections(connections::Connections),
     KillLoop(kill_loop::KillLoop),
+    LoseCenter(lose_center::LoseCenter),
     #[cfg(feature = "lake")]
     Query(query::Query),
     #[command(hide = true)]
@@ -58,6 +60,7 @@ impl Bench {
             What::Ingest(ingest) => ingest.run(world),
             What::Connections(connections) => connections.run(world),
             What::KillLoop(kill_loop) => kill_loop.run(world),
+            What::LoseCenter(lose_center) => lose_center.run(world),
             #[cfg(feature = "lake")]
             What::Query(query) => query.run(world),
             What::Load(load) => load.run(world),

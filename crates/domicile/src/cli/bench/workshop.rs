@@ -55,10 +55,7 @@ impl Workshop {
 
     /// The name that a vehicle has in the tables now.
     pub(super) fn pseudonym(&self, vin: &Vin) -> anyhow::Result<String> {
-        let shown =
-            harness::run_program(&["vehicle", "show", vin.as_str(), "--format", "json"], &self.folder)?;
-        let shown: serde_json::Value = serde_json::from_str(&shown)?;
-        Ok(shown["vehicle"]["id"].as_str().context("a registered vehicle has a name")?.to_owned())
+        pseudonym(&self.folder, vin)
     }
 
     /// Starts the center.
@@ -74,6 +71,13 @@ impl Drop for Workshop {
             let _ = std::fs::remove_dir_all(&self.folder);
         }
     }
+}
+
+/// The name that a vehicle has in the tables of a center now.
+pub(super) fn pseudonym(folder: &Path, vin: &Vin) -> anyhow::Result<String> {
+    let shown = harness::run_program(&["vehicle", "show", vin.as_str(), "--format", "json"], folder)?;
+    let shown: serde_json::Value = serde_json::from_str(&shown)?;
+    Ok(shown["vehicle"]["id"].as_str().context("a registered vehicle has a name")?.to_owned())
 }
 
 /// The load's process. It goes from phase to phase as it is told, and says when each is done.

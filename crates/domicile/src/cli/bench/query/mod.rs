@@ -15,7 +15,7 @@ use model::UtcMicros;
 use serde_json::{Value, json};
 use sim::vehicle::vin;
 
-use super::super::client::{Client as Center, converse};
+use super::super::client::{Client as Center, Stream, converse};
 use super::super::harness::{self, Server, ServerOptions};
 use super::super::query::{Sink, receive};
 use super::Format;
@@ -395,7 +395,7 @@ fn asked(folder: &std::path::Path, sql: &str, world: &World) -> anyhow::Result<D
     converse(async {
         let mut center = Center::open(folder, world).await?;
         let began = world.clock.monotonic();
-        let (body, cut) = center.stream("/api/query", &Asked::new(sql.to_owned())).await?;
+        let Stream { body, cut, .. } = center.stream("/api/query", &Asked::new(sql.to_owned())).await?;
         ensure!(cut.is_none(), "the answer was cut");
         receive(body, &mut Forgotten).await?;
         Ok(world.clock.monotonic() - began)
