@@ -27,7 +27,10 @@ const EXITS: &[(&str, &str)] = &[
     ("crates/domicile/src/egress/dial.rs", "the one exit"),
     ("crates/domicile/src/egress/confine_tests.rs", "tries what the kernel should refuse"),
     ("crates/domicile/src/cli/doctor.rs", "whether the center's own ports answer"),
-    ("crates/domicile/src/cli/harness.rs", "whether the center that it started listens"),
+    (
+        "crates/domicile/src/cli/harness.rs",
+        "whether the center that it started listens, and the link between two of them",
+    ),
     ("crates/domicile/src/cli/sim.rs", "simulated vehicles look for their center"),
     ("crates/domicile/tests/office/house.rs", "who asks the API in the tests"),
     ("crates/domicile/tests/serve/vehicles.rs", "vehicles of the tests"),

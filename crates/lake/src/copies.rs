@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use model::{CenterName, GatewayName, Sequence};
 use object_store::ObjectStore;
@@ -38,7 +38,7 @@ struct Asked {
 }
 
 /// A center, and who waits.
-type Lesson = (CenterName, Sender<Result<(), Error>>);
+type Lesson = (CenterName, SyncSender<Result<(), Error>>);
 
 #[derive(Default)]
 struct Shared {
@@ -55,7 +55,7 @@ impl Copies {
 
     /// Asks the writer to count a center's newest rows as seen; the answer comes once it has.
     pub(crate) fn ask_to_learn(&self, center: &CenterName) -> Receiver<Result<(), Error>> {
-        let (done, learned) = channel();
+        let (done, learned) = sync_channel(1);
         let mut asked = self.0.asked.lock();
         if !asked.has_ended {
             asked.lessons.push((center.clone(), done));

@@ -5,6 +5,8 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
@@ -244,6 +246,32 @@ pub(super) fn raise_file_limit() -> anyhow::Result<u64> {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })?;
     Ok(maximum.unwrap_or(u64::MAX))
+}
+
+/// A link to a center: while it is cut nothing passes, and what was open ends.
+pub(super) async fn link(listener: tokio::net::TcpListener, to: SocketAddr, is_cut: Arc<AtomicBool>) {
+    while let Ok((mut from, _)) = listener.accept().await {
+        let is_cut = is_cut.clone();
+        tokio::spawn(async move {
+            if is_cut.load(Ordering::Relaxed) {
+                return;
+            }
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "the link between two centers that were started here"
+            )]
+            let Ok(mut onward) = tokio::net::TcpStream::connect(to).await else { return };
+            let cut = async {
+                while !is_cut.load(Ordering::Relaxed) {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+            };
+            tokio::select! {
+                _ = tokio::io::copy_bidirectional(&mut from, &mut onward) => {}
+                () = cut => {}
+            }
+        });
+    }
 }
 
 /// A time such as `30s`, `500ms`, `5m` or `1h`.

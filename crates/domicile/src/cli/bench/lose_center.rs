@@ -13,12 +13,12 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use sim::client::Report;
 use sim::vehicle::vin;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::super::harness::{Ports, Server, ServerOptions, register, run_program_with};
+use super::super::harness::{Ports, Server, ServerOptions, link, register, run_program_with};
 use super::super::sim::{Wallet, summary};
 use super::kill_loop::{
     Acked, HISTORY_MICROS, NUMBERED, NumberedLoad, Verdict, expected, judge, rows_of, wait_for_ack,
@@ -358,31 +358,5 @@ fn verdict(
         }
         last = Some(verdict);
         std::thread::sleep(Duration::from_secs(3));
-    }
-}
-
-/// A link to a center: while it is cut nothing passes, and what was open ends.
-async fn link(listener: TcpListener, to: SocketAddr, is_cut: Arc<AtomicBool>) {
-    while let Ok((mut from, _)) = listener.accept().await {
-        let is_cut = is_cut.clone();
-        tokio::spawn(async move {
-            if is_cut.load(Ordering::Relaxed) {
-                return;
-            }
-            #[expect(
-                clippy::disallowed_methods,
-                reason = "the link between two centers that were started here"
-            )]
-            let Ok(mut onward) = TcpStream::connect(to).await else { return };
-            let cut = async {
-                while !is_cut.load(Ordering::Relaxed) {
-                    tokio::time::sleep(Duration::from_millis(20)).await;
-                }
-            };
-            tokio::select! {
-                _ = tokio::io::copy_bidirectional(&mut from, &mut onward) => {}
-                () = cut => {}
-            }
-        });
     }
 }
