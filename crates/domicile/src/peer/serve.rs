@@ -31,6 +31,10 @@ use crate::charter::Charters;
 /// The most that is pushed at once: a little more than the largest group of a journal.
 const PUSH_BYTES_MAX: usize = 64 << 20;
 
+/// The most that is held of one gateway's journal: four times what a journal takes by default. Past it nothing more is held, until the
+/// copy has the batches.
+const HELD_BYTES_MAX: u64 = 4 << 30;
+
 /// What the handlers share.
 pub(crate) struct PeerOffice {
     center: Arc<Center>,
@@ -307,8 +311,13 @@ async fn journal(
             rest = after;
         }
         let kept = office.held.with(&office.store, &caller, &gateway, |held| {
-            held.hold(&blocks)?;
-            Ok(held.release(Sequence(freed))?)
+            held.release(Sequence(freed))?;
+            anyhow::ensure!(
+                held.bytes() < HELD_BYTES_MAX,
+                "{} MiB of its frames are held here already: the copy of its batches does not keep up",
+                held.bytes() >> 20
+            );
+            Ok(held.hold(&blocks)?)
         });
         kept.map_err(Problem::unavailable)?;
         Ok(StatusCode::NO_CONTENT)

@@ -90,10 +90,16 @@ impl TakeOver {
     pub(super) fn look(&self) {
         let Some(in_force) = self.charters.in_force() else { return };
         let own = self.center.genesis.center();
+        let is_mine = |center: &CenterName| {
+            holders(&in_force.charter, center).first().is_some_and(|first| first.name == own)
+        };
+        for member in in_force.charter.centers.iter().filter(|member| !is_mine(&member.name)) {
+            if let Err(error) = self.forget(&member.name) {
+                tracing::error!(center = %member.name, %error, "frames that are held for another center can't be deleted; trying again");
+            }
+        }
         for member in in_force.charter.centers.iter().filter(|member| member.state == State::Lost) {
-            let is_mine =
-                holders(&in_force.charter, &member.name).first().is_some_and(|first| first.name == own);
-            if !is_mine || self.marker(&member.name).exists() {
+            if !is_mine(&member.name) || self.marker(&member.name).exists() {
                 continue;
             }
             match self.take(&member.name) {
@@ -109,6 +115,25 @@ impl TakeOver {
 
     fn marker(&self, center: &CenterName) -> PathBuf {
         self.center.folder.join("mirror").join(format!("{center}.taken"))
+    }
+
+    /// Another center is the second one of this center now: what is held here of it goes as far as its batches are here.
+    fn forget(&self, center: &CenterName) -> anyhow::Result<()> {
+        let mut gateways = self.store.held_gateways(center)?;
+        let bytes =
+            |gateway: &GatewayName| self.held.with(&self.store, center, gateway, |held| Ok(held.bytes()));
+        gateways.retain(|gateway| bytes(gateway).is_ok_and(|bytes| bytes > 0));
+        if gateways.is_empty() {
+            return Ok(());
+        }
+        let batches = self.store.batches_of(center)?;
+        for gateway in gateways {
+            let newest =
+                batches.iter().filter(|batch| batch.gateway == gateway).map(|batch| batch.last).max();
+            let newest = newest.unwrap_or(Sequence(0));
+            self.held.with(&self.store, center, &gateway, |held| Ok(held.release(newest)?))?;
+        }
+        Ok(())
     }
 
     fn take(&self, center: &CenterName) -> anyhow::Result<u64> {
