@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use model::{CenterName, KeyPeriod, UtcMicros, VehicleId, Vin};
 use store::Keyring;
 
-use crate::control::{Change, Control, Occasion, Vault};
+use crate::control::{Change, Control, Occasion, Vault, said};
 use crate::erasure::Erasure;
 use crate::registry::Turn;
 use crate::vehicle::{Revocation, Vehicle};
@@ -184,7 +184,7 @@ impl Taking<'_> {
         let erasure =
             Erasure { number: self.registry.next_control(), keys, began_at: now, done: None, ..theirs };
         let mut changes = vec![Change::Erased { erasure: Box::new(erasure), sealed_under }];
-        changes.extend(state.into_iter().flat_map(said));
+        changes.extend(state.into_iter().flat_map(|state| said(Occasion::Changed, state)));
         self.registry.keyring.create(sealed_under.0, sealed_under.1)?;
         self.adopted.version = Some(self.registry.write(&mut self.turn, now, changes)?);
         self.adopted.erasures += 1;
@@ -226,7 +226,7 @@ impl Taking<'_> {
                 Vehicle { revoked: now.revoked.clone(), ..before } == now && now.revoked.is_some()
             });
             let skipped = usize::from(is_only_revoked == Some(true));
-            changes.extend(said(now).into_iter().skip(skipped));
+            changes.extend(said(Occasion::Changed, now).into_iter().skip(skipped));
         }
         if changes.is_empty() {
             return Ok(());
@@ -236,15 +236,6 @@ impl Taking<'_> {
         self.adopted.version = Some(self.registry.write(&mut self.turn, now, changes)?);
         Ok(())
     }
-}
-
-/// The changes that say a vehicle's state.
-fn said(state: Vehicle) -> Vec<Change> {
-    let (vin, id, key) = (state.vin, state.id, state.key);
-    let revoked = state.revoked.clone();
-    let revoked = revoked.map(|revocation| Change::VehicleRevoked { vin, id, key, revocation });
-    let stated = Vehicle { revoked: None, ..state };
-    std::iter::once(Change::Vehicle(Occasion::Changed, Box::new(stated))).chain(revoked).collect()
 }
 
 /// What holds after two centers said something of one vehicle. The order does not matter, nor how often it is said.

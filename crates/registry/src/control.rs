@@ -231,6 +231,15 @@ impl Change {
     }
 }
 
+/// The changes that say a vehicle's whole state: one that is stated anew is active, so its revocation follows.
+pub(crate) fn said(occasion: Occasion, state: Vehicle) -> Vec<Change> {
+    let (vin, id, key) = (state.vin, state.id, state.key);
+    let revoked = state.revoked.clone();
+    let revoked = revoked.map(|revocation| Change::VehicleRevoked { vin, id, key, revocation });
+    let stated = Vehicle { revoked: None, ..state };
+    std::iter::once(Change::Vehicle(occasion, Box::new(stated))).chain(revoked).collect()
+}
+
 impl Stored {
     /// The data key that its personal fields are sealed under; `None` also where it names no vehicle, which its decoding tells.
     fn key(&self) -> Option<(VehicleId, KeyPeriod)> {

@@ -7,7 +7,7 @@
 use model::{KeyPeriod, UtcMicros, VehicleId, Vin};
 use policy::RegistryVersion;
 
-use crate::control::{Change, Occasion};
+use crate::control::{Change, Occasion, said};
 use crate::registry::{Turn, check_why};
 use crate::vehicle::Vehicle;
 use crate::{Error, Registry};
@@ -110,6 +110,30 @@ impl std::str::FromStr for ErasureGround {
     }
 }
 
+impl NewErasure<'_> {
+    fn begun(
+        &self,
+        number: u64,
+        vehicle: VehicleId,
+        span: Option<(UtcMicros, UtcMicros)>,
+        keys: Vec<KeyPeriod>,
+        now: UtcMicros,
+    ) -> Erasure {
+        Erasure {
+            number,
+            vehicle,
+            span,
+            keys,
+            ground: self.ground,
+            why: self.why.to_owned(),
+            asked_at: self.asked_at,
+            began_at: now,
+            subject: self.subject.clone(),
+            done: None,
+        }
+    }
+}
+
 impl ErasedRows {
     /// Whether all that was received of the vehicle is erased: its pseudonym is not used again.
     pub fn is_whole(&self) -> bool {
@@ -150,7 +174,7 @@ impl Registry {
         let periods = self.projection.lock().owner_keys(known.id)?;
         let highest = periods.iter().map(|(_, key)| *key).fold(known.key, KeyPeriod::max);
         let next = KeyPeriod(highest.0 + 1);
-        let mut vehicle = Vehicle { erased_until: Some(now), revoked: None, ..known.clone() };
+        let mut vehicle = Vehicle { erased_until: Some(now), ..known.clone() };
         let (span, keys) = match new.owner_from {
             None => {
                 vehicle.id = VehicleId::draw(&*self.world.entropy);
@@ -173,28 +197,11 @@ impl Registry {
             }
         };
         self.keyring.create(vehicle.id, vehicle.key)?;
-        let erasure = Erasure {
-            number: self.next_control(),
-            vehicle: known.id,
-            span,
-            keys,
-            ground: new.ground,
-            why: new.why.to_owned(),
-            asked_at: new.asked_at,
-            began_at: now,
-            subject: new.subject.clone(),
-            done: None,
-        };
+        let erasure = new.begun(self.next_control(), known.id, span, keys, now);
         let occasion = if vehicle.id == known.id { Occasion::Changed } else { Occasion::Added };
-        let (vin, id, key) = (vehicle.vin, vehicle.id, vehicle.key);
-        let sealed_under = (id, key);
-        let mut changes = vec![
-            Change::Erased { erasure: Box::new(erasure.clone()), sealed_under },
-            Change::Vehicle(occasion, Box::new(vehicle)),
-        ];
-        if let Some(revocation) = known.revoked {
-            changes.push(Change::VehicleRevoked { vin, id, key, revocation });
-        }
+        let sealed_under = (vehicle.id, vehicle.key);
+        let mut changes = vec![Change::Erased { erasure: Box::new(erasure.clone()), sealed_under }];
+        changes.extend(said(occasion, vehicle));
         let version = self.record(&mut turn, now, changes)?;
         Ok((erasure, version))
     }
@@ -211,28 +218,12 @@ impl Registry {
         let periods = self.projection.lock().owner_keys(alias)?;
         // A vehicle's key is never older than those of its aliases.
         let highest = periods.iter().map(|(_, key)| *key).fold(known.key, KeyPeriod::max);
-        let erasure = Erasure {
-            number: self.next_control(),
-            vehicle: alias,
-            span: None,
-            keys: (0..=highest.0 + 1).map(KeyPeriod).collect(),
-            ground: new.ground,
-            why: new.why.to_owned(),
-            asked_at: new.asked_at,
-            began_at: now,
-            subject: new.subject.clone(),
-            done: None,
-        };
+        let keys = (0..=highest.0 + 1).map(KeyPeriod).collect();
+        let erasure = new.begun(self.next_control(), alias, None, keys, now);
+        let sealed_under = (known.id, known.key);
         let aliases = known.aliases.iter().copied().filter(|known| *known != alias).collect();
-        let vehicle = Vehicle { aliases, revoked: None, ..known.clone() };
-        let (vin, id, key) = (known.vin, known.id, known.key);
-        let mut changes = vec![
-            Change::Erased { erasure: Box::new(erasure), sealed_under: (id, key) },
-            Change::Vehicle(Occasion::Changed, Box::new(vehicle)),
-        ];
-        if let Some(revocation) = known.revoked.clone() {
-            changes.push(Change::VehicleRevoked { vin, id, key, revocation });
-        }
+        let mut changes = vec![Change::Erased { erasure: Box::new(erasure), sealed_under }];
+        changes.extend(said(Occasion::Changed, Vehicle { aliases, ..known }));
         self.record(turn, now, changes)?;
         self.show(new.vin)?.ok_or(Error::NoSuchVehicle)
     }

@@ -502,7 +502,7 @@ impl Registry {
         Control::decode(sequence, &bytes, &self.vault()).map(Some)
     }
 
-    pub(crate) fn vault(&self) -> Vault<'_> {
+    fn vault(&self) -> Vault<'_> {
         Vault { center: self.names.center(), keyring: &self.keyring }
     }
 
