@@ -27,7 +27,7 @@ pub struct HeldBlock<'a> {
     pub first: Sequence,
     /// Sequence of the last.
     pub last: Sequence,
-    /// Their records ([`crate::Group::body`]).
+    /// Their records, as the journal has them.
     pub body: &'a [u8],
 }
 

@@ -65,6 +65,11 @@ impl Receipts {
         Some(UtcMicros::from_seconds(seconds.cast_signed()))
     }
 
+    /// Entries up to which a center holds everything; 0 before its first receipt.
+    pub(crate) fn held_by(&self, center: &CenterName) -> u64 {
+        self.newest.lock().get(center).map_or(0, SignedCheckpoint::size)
+    }
+
     /// The newest receipt of each center.
     pub(crate) fn all(&self) -> BTreeMap<CenterName, SignedCheckpoint> {
         self.newest.lock().clone()

@@ -133,8 +133,8 @@ struct Pusher {
     tail: Tail,
     /// Frames up to here were pushed or lie in batches.
     held: Sequence,
-    /// Frames up to the first were sealed before they were pushed: they are held once the other center has the log up to the second.
-    unproven: Option<(Sequence, u64)>,
+    /// Some frames up to there were sealed before they were pushed: they are held once the other center has so many entries of the log.
+    unproven: Option<u64>,
     /// Frames up to the first are in batches that the log has within its first so many entries.
     freed: VecDeque<(Sequence, u64)>,
     /// The other center may let go of frames up to here.
@@ -186,8 +186,8 @@ impl Pusher {
             self.released = self.released.max(freed);
         }
         self.held = self.held.max(last);
-        if let Some((_, size)) = self.unproven
-            && self.receipt(&member.name) >= size
+        if let Some(size) = self.unproven
+            && self.receipts.held_by(&member.name) >= size
         {
             self.unproven = None;
         }
@@ -237,7 +237,7 @@ impl Pusher {
                 Err(TailError::Overrun { resume }) => {
                     // Their batches are in the log: whoever has the log up to now has them.
                     let size = self.books.book().ledger().checkpoint().size();
-                    self.unproven = Some((Sequence(resume.0 - 1), size));
+                    self.unproven = Some(size);
                     self.tail = self.journal.tail(resume);
                     last = last.max(Sequence(resume.0 - 1));
                 }
@@ -254,16 +254,12 @@ impl Pusher {
             // An entry is there before its segment is released.
             self.freed.push_back((through, self.books.book().ledger().checkpoint().size()));
         }
-        let receipt = self.receipt(second);
+        let receipt = self.receipts.held_by(second);
         while let Some((through, _)) = self.freed.front().filter(|(_, size)| *size <= receipt) {
             self.freeable = self.freeable.max(*through);
             self.freed.pop_front();
         }
         self.freeable
-    }
-
-    fn receipt(&self, second: &CenterName) -> u64 {
-        self.receipts.all().get(second).map_or(0, ledger::SignedCheckpoint::size)
     }
 
     /// Whether this center is alone, and what follows.

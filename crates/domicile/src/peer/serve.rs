@@ -89,12 +89,15 @@ impl PeerOffice {
     }
 }
 
-/// What is held of other centers' journals, by center and gateway. Opened when it is first asked for.
+/// What is held of other centers' journals. Opened when it is first asked for.
 #[derive(Default)]
-pub(super) struct HeldBooks(Mutex<BTreeMap<(CenterName, GatewayName), HeldFrames>>);
+pub(super) struct HeldBooks(Mutex<BTreeMap<OneGateway, Arc<Mutex<HeldFrames>>>>);
+
+/// A gateway of a center.
+type OneGateway = (CenterName, GatewayName);
 
 impl HeldBooks {
-    /// Works with what is held of a gateway; one at a time.
+    /// Works with what is held of a gateway; one at a time, and no other gateway waits for it.
     pub(super) fn with<T>(
         &self,
         store: &store::Store,
@@ -104,10 +107,13 @@ impl HeldBooks {
     ) -> anyhow::Result<T> {
         let mut all = self.0.lock();
         let held = match all.entry((center.clone(), gateway.clone())) {
-            Entry::Occupied(held) => held.into_mut(),
-            Entry::Vacant(place) => place.insert(store.held_frames(center, gateway)?),
+            Entry::Occupied(held) => held.get().clone(),
+            Entry::Vacant(place) => {
+                place.insert(Arc::new(Mutex::new(store.held_frames(center, gateway)?))).clone()
+            }
         };
-        work(held)
+        drop(all);
+        work(&mut held.lock())
     }
 }
 
