@@ -80,8 +80,10 @@ struct Waiting {
     has_ended: bool,
 }
 
-/// What the thread works with.
-struct Worker {
+/// The bookkeeper's work, on its thread or by hand.
+pub(crate) struct Worker {
+    /// Goes first: who waits for the end is told.
+    _ending: Ending,
     desk: Arc<Desk>,
     book: Book,
     meaning: PayloadMeaning,
@@ -92,6 +94,8 @@ struct Worker {
     seen_at: Duration,
     /// Whether what earlier runs left unentered is entered.
     is_reconciled: bool,
+    /// How long one waits for a receipt before it looks whether the program ends; by hand not at all.
+    receipt_time: Option<Duration>,
 }
 
 impl Seen {
@@ -143,9 +147,26 @@ impl Bookkeeper {
         metrics: Arc<Metrics>,
         keyring: Keyring,
     ) -> std::io::Result<Self> {
+        let (bookkeeper, mut worker) = Self::by_hand(book, seen, clock, metrics, keyring);
+        worker.receipt_time = Some(RECEIPT_TIME);
+        let thread =
+            std::thread::Builder::new().name("ledger-record".to_owned()).spawn(move || worker.run())?;
+        *bookkeeper.thread.lock() = Some(thread);
+        Ok(bookkeeper)
+    }
+
+    /// As [`Bookkeeper::start`], but that nothing is entered before the worker is told to.
+    pub(crate) fn by_hand(
+        book: Book,
+        seen: Seen,
+        clock: Arc<dyn Clock>,
+        metrics: Arc<Metrics>,
+        keyring: Keyring,
+    ) -> (Self, Worker) {
         let desk = Arc::new(Desk::default());
         let now = clock.monotonic();
         let worker = Worker {
+            _ending: Ending(Arc::clone(&desk)),
             desk: Arc::clone(&desk),
             book: book.clone(),
             meaning: PayloadMeaning { keyring },
@@ -155,10 +176,9 @@ impl Bookkeeper {
             refusals_at: now + REFUSALS_TIME,
             seen_at: now + SEEN_TIME,
             is_reconciled: false,
+            receipt_time: None,
         };
-        let thread =
-            std::thread::Builder::new().name("ledger-record".to_owned()).spawn(move || worker.run())?;
-        Ok(Self { desk, book, thread: Mutex::new(Some(thread)), disputed: Mutex::default() })
+        (Self { desk, book, thread: Mutex::default(), disputed: Mutex::default() }, worker)
     }
 
     /// The book that is kept.
@@ -268,7 +288,6 @@ impl Drop for Ending {
 
 impl Worker {
     fn run(mut self) {
-        let _ending = Ending(Arc::clone(&self.desk));
         let mut pause = RETRY_MIN;
         loop {
             let is_ending = self.desk.waiting.lock().is_ending;
@@ -297,6 +316,15 @@ impl Worker {
                 }
             }
         }
+    }
+
+    /// Enters what waits and frees the segments of what is committed. To be called again while there is more.
+    ///
+    /// # Errors
+    /// Where the ledger or the store fails; what waits stays where it is.
+    #[cfg(test)]
+    pub(crate) fn step(&mut self) -> Result<(), ledger::Error> {
+        self.work(false)
     }
 
     /// Enters all that waits. While no cosigner has said what it saw, nothing can be: what waits stays where it is.
@@ -366,12 +394,13 @@ impl Worker {
         let status = ledger.status();
         let queued = status.size + status.waiting as u64;
         loop {
+            let time = self.receipt_time.unwrap_or_default();
             let is_committed = match &pending {
-                Some(pending) => pending.wait(RECEIPT_TIME)?.is_some(),
-                None => queued == 0 || ledger.wait_for_size_above(queued - 1, RECEIPT_TIME) >= queued,
+                Some(pending) => pending.wait(time)?.is_some(),
+                None => queued == 0 || ledger.wait_for_size_above(queued - 1, time) >= queued,
             };
-            if is_committed {
-                return Ok(true);
+            if is_committed || self.receipt_time.is_none() {
+                return Ok(is_committed);
             }
             if let Some(reason) = ledger.status().failed {
                 return Err(ledger::Error::Failed { reason });

@@ -42,7 +42,7 @@ pub use proof::TlogProof;
 #[cfg(feature = "writer")]
 pub use reader::{Entries, Head, LogReader, StoreTiles};
 #[cfg(feature = "writer")]
-pub use sequencer::{Ledger, Parts, Pending, Receipt, Status};
+pub use sequencer::{Ledger, LedgerHands, Parts, Pending, Receipt, Status};
 pub use tile::{Tile, TileKind};
 pub use tree::{Edge, Growth, TileReader, TreeView};
 #[cfg(feature = "writer")]

@@ -16,8 +16,6 @@ use crate::{Disk, DiskFile, Error};
 const MAGIC: &[u8; 4] = b"DHLD";
 const BLOCK_BYTES: usize = 4096;
 const HEADER_BYTES: usize = 28;
-/// Room that a file is made with: as much as a batch, so that files go as batches come. Tests keep many disks in memory.
-const FILE_BYTES: usize = if cfg!(test) { 64 << 10 } else { 16 << 20 };
 const ENDING: &str = ".held";
 
 /// Frames that became durable together at their own center.
@@ -35,6 +33,8 @@ pub struct HeldBlock<'a> {
 pub struct HeldFrames {
     disk: Arc<dyn Disk>,
     folder: PathBuf,
+    /// Room that a file is made with.
+    file_bytes: usize,
     files: Vec<HeldFile>,
     through: Sequence,
 }
@@ -104,17 +104,19 @@ impl<'a> HeldBlock<'a> {
 }
 
 impl HeldFrames {
-    /// Opens what is held in a folder, which is made where it is missing.
+    /// Opens what is held in a folder, which is made where it is missing. Files are made with room for `file_bytes`: as much as a batch,
+    /// so that files go as batches come.
     ///
     /// # Errors
     /// Where the disk fails.
-    pub fn open(disk: Arc<dyn Disk>, folder: &Path) -> Result<Self, Error> {
+    pub fn open(disk: Arc<dyn Disk>, folder: &Path, file_bytes: usize) -> Result<Self, Error> {
         let failed = || Error::disk(format!("opening frames held in {}", folder.display()));
         disk.create_folder(folder).map_err(failed())?;
         let mut names = disk.list(folder).map_err(failed())?;
         names.retain(|name| name.ends_with(ENDING));
         names.sort_unstable();
-        let mut held = Self { disk, folder: folder.to_owned(), files: Vec::new(), through: Sequence(0) };
+        let mut held =
+            Self { disk, folder: folder.to_owned(), file_bytes, files: Vec::new(), through: Sequence(0) };
         for name in names {
             let path = folder.join(name);
             let file = held.disk.open(&path).map_err(failed())?;
@@ -242,7 +244,7 @@ impl HeldFrames {
             .map(|number| self.folder.join(format!("{:020}-{number}{ENDING}", block.first.0)))
             .find(|path| self.files.iter().all(|file| file.path != *path))
             .expect("there are fewer files than numbers");
-        let room = FILE_BYTES.max(block.bytes().next_multiple_of(BLOCK_BYTES));
+        let room = self.file_bytes.max(block.bytes().next_multiple_of(BLOCK_BYTES));
         let file = self.disk.create(&path, room as u64)?;
         self.disk.sync_folder(&self.folder)?;
         let (last, durable) = (Sequence(0), (0, Sequence(0)));

@@ -28,8 +28,8 @@ pub use disk::{Disk, DiskFile, OsDisk};
 pub use error::{Error, Kind};
 pub use held::{HeldBlock, HeldFrames};
 pub use journal::{
-    AppendRefused, CommitWaiter, Flushes, Group, Health, Journal, JournalStats, SegmentNumber, Tail,
-    TailError,
+    AppendRefused, CommitWaiter, Flushes, Group, Health, Journal, JournalHands, JournalStats, SegmentNumber,
+    Tail, TailError,
 };
 pub use keyring::{DataKey, Identity, Keyring, Recipient, open_small, seal_small};
 /// The name of an object in the store.

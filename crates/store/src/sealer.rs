@@ -87,13 +87,8 @@ impl Sealer {
     pub(crate) fn run(self) {
         let mut pause = RETRY_MIN;
         while let Some(segment) = self.shared.next_unsealed() {
-            match self.target.seal(&segment) {
-                Ok(sealed) => {
-                    pause = RETRY_MIN;
-                    self.shared.sealed(segment.number);
-                    let release = Release { shared: Arc::clone(&self.shared), number: segment.number };
-                    (self.target.on_sealed)(sealed, release);
-                }
+            match self.seal(&segment) {
+                Ok(()) => pause = RETRY_MIN,
                 Err(error) => {
                     tracing::error!(segment = segment.number.0, %error, "sealing failed; trying again");
                     if !self.shared.sealing_failed(error.to_string(), pause) {
@@ -103,6 +98,20 @@ impl Sealer {
                 }
             }
         }
+    }
+
+    /// Seals the oldest closed segment. Returns whether there was one.
+    pub(crate) fn step(&self) -> Result<bool, Error> {
+        let Some(segment) = self.shared.unsealed() else { return Ok(false) };
+        self.seal(&segment).map(|()| true)
+    }
+
+    fn seal(&self, segment: &ClosedSegment) -> Result<(), Error> {
+        let sealed = self.target.seal(segment)?;
+        self.shared.sealed(segment.number);
+        let release = Release { shared: Arc::clone(&self.shared), number: segment.number };
+        (self.target.on_sealed)(sealed, release);
+        Ok(())
     }
 }
 

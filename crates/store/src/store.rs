@@ -17,8 +17,8 @@ use crate::journal::JournalOptions;
 use crate::paths::{LOCK_FILE, journal_folder};
 use crate::sealer::SealTarget;
 use crate::{
-    Ack, Batch, BatchName, Disk, Error, HeldFrames, Identity, Journal, JournalSettings, Keyring, Names,
-    Objects, Register, Release, SealedBatch, Settings, batch,
+    Ack, Batch, BatchName, Disk, Error, HeldFrames, Identity, Journal, JournalHands, JournalSettings,
+    Keyring, Names, Objects, Register, Release, SealedBatch, Settings, batch,
 };
 
 /// What the store takes from the outside world.
@@ -46,7 +46,7 @@ pub struct Store {
     register: Register,
     world: World,
     /// Locked for as long as the store is open.
-    _lock: File,
+    _lock: Option<File>,
 }
 
 impl Store {
@@ -60,6 +60,30 @@ impl Store {
     ) -> Result<Self, Error> {
         let lock = lock(folder)?;
         let objects = Objects::local(&folder.join(local_folder(&settings.url)?))?;
+        Self::over(settings, folder, center, identity, world, objects, Some(lock))
+    }
+
+    /// As [`Store::open`], over objects that are no folder; that nobody else has them is the caller's care.
+    pub fn over_objects(
+        settings: &Settings,
+        folder: &FilePath,
+        center: &CenterName,
+        identity: &Identity,
+        world: World,
+        objects: Objects,
+    ) -> Result<Self, Error> {
+        Self::over(settings, folder, center, identity, world, objects, None)
+    }
+
+    fn over(
+        settings: &Settings,
+        folder: &FilePath,
+        center: &CenterName,
+        identity: &Identity,
+        world: World,
+        objects: Objects,
+        lock: Option<File>,
+    ) -> Result<Self, Error> {
         let names = Names::new(center.clone());
         let register =
             Register::claim(&objects, names.writer(), &format!("{center} at {}", world.clock.now()))?;
@@ -98,6 +122,29 @@ impl Store {
         gateway: &GatewayName,
         on_sealed: OnSealed,
     ) -> Result<Journal, Error> {
+        let (options, target) = self.journal_parts(settings, gateway, on_sealed);
+        let sealed = self.batches_after(gateway, Sequence(0))?;
+        Journal::open(options, &self.world, target, &sealed)
+    }
+
+    /// As [`Store::open_journal`], without threads: what they would do is done with the hands.
+    pub fn journal_by_hand(
+        &self,
+        settings: &JournalSettings,
+        gateway: &GatewayName,
+        on_sealed: OnSealed,
+    ) -> Result<(Journal, JournalHands), Error> {
+        let (options, target) = self.journal_parts(settings, gateway, on_sealed);
+        let sealed = self.batches_after(gateway, Sequence(0))?;
+        Journal::by_hand(options, &self.world, target, &sealed)
+    }
+
+    fn journal_parts(
+        &self,
+        settings: &JournalSettings,
+        gateway: &GatewayName,
+        on_sealed: OnSealed,
+    ) -> (JournalOptions, SealTarget) {
         let age = Duration::from_millis(self.settings.batch_age_ms_max);
         let options = JournalOptions {
             folder: journal_folder(&self.folder.join(&settings.dir), gateway),
@@ -120,8 +167,7 @@ impl Store {
             gateway: gateway.clone(),
             on_sealed,
         };
-        let sealed = self.batches_after(gateway, Sequence(0))?;
-        Journal::open(options, &self.world, target, &sealed)
+        (options, target)
     }
 
     /// The frames of another center's journal that are held here: by its name and that of its gateway.
@@ -130,7 +176,8 @@ impl Store {
     /// Where the disk fails.
     pub fn held_frames(&self, center: &CenterName, gateway: &GatewayName) -> Result<HeldFrames, Error> {
         let folder = self.folder.join("held").join(center.as_str()).join(gateway.as_str());
-        HeldFrames::open(Arc::clone(&self.world.disk), &folder)
+        let file_bytes = usize::try_from(self.settings.batch_bytes_max).unwrap_or(usize::MAX);
+        HeldFrames::open(Arc::clone(&self.world.disk), &folder, file_bytes)
     }
 
     /// The gateways of another center whose frames are, or were, held here.

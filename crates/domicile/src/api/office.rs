@@ -77,16 +77,46 @@ impl Rooms {
         let center = center.adopt(store.objects(), world)?;
         center.check_store(store.objects())?;
         let metrics = Arc::new(Metrics::new());
-        let books = Arc::new(open_books(&center, &store, world, &metrics)?);
+        let ledger = Ledger::open(ledger_parts(&center, &store, world)?)?;
+        let (book, seen) = open_book(&center, &store, world, ledger)?;
+        let (clock, keyring) = (Arc::clone(&world.clock), store.keyring().clone());
+        let books = Bookkeeper::start(book, seen, clock, metrics.clone(), keyring);
+        Self::over(center, store, books.map_err(OfficeError::Thread)?, metrics, world)
+    }
+
+    /// As [`Rooms::open`] over another store, without threads: what they would do is done with the hands.
+    #[cfg(test)]
+    pub(crate) fn by_hand(
+        center: Center,
+        store: Store,
+        world: &World,
+    ) -> Result<(Self, crate::bookkeeping::Worker, ledger::LedgerHands), OfficeError> {
+        center.check_store(store.objects())?;
+        let metrics = Arc::new(Metrics::new());
+        let (ledger, hands) = Ledger::by_hand(ledger_parts(&center, &store, world)?)?;
+        let (book, seen) = open_book(&center, &store, world, ledger)?;
+        let (clock, keyring) = (Arc::clone(&world.clock), store.keyring().clone());
+        let (books, worker) = Bookkeeper::by_hand(book, seen, clock, metrics.clone(), keyring);
+        Ok((Self::over(center, store, books, metrics, world)?, worker, hands))
+    }
+
+    fn over(
+        center: Center,
+        store: Store,
+        books: Bookkeeper,
+        metrics: Arc<Metrics>,
+        world: &World,
+    ) -> Result<Self, OfficeError> {
+        let books = Arc::new(books);
         let packs = Packs::open(&center, store.objects(), books.on_recorded())?;
         let charters = Charters::open(&center, store.objects(), books.on_recorded())?;
         metrics.decide_by(packs.in_force().pack.version());
-        let access = open_access(folder)?;
+        let access = open_access(&center.folder)?;
         let outside =
             registry::World { clock: Arc::clone(&world.clock), entropy: Arc::clone(&world.entropy) };
         let told = books.on_recorded();
         let registry = Registry::open(
-            &folder.join("registry/registry.sqlite"),
+            &center.folder.join("registry/registry.sqlite"),
             store.objects().clone(),
             store.names().clone(),
             store.keyring().clone(),
@@ -131,32 +161,33 @@ impl Rooms {
     }
 }
 
-/// Opens the ledger and starts to keep it. Without witnesses there is nobody to ask what was seen of the log, and it signs at once.
-fn open_books(
+fn ledger_parts(center: &Center, store: &Store, world: &World) -> Result<ledger::Parts, CenterError> {
+    Ok(ledger::Parts {
+        objects: store.objects().clone(),
+        folder: store.names().ledger(),
+        key: center.log_key()?,
+        clock: Arc::clone(&world.clock),
+        owner: format!("{} at {}", store.names().center(), world.clock.now()),
+        publish_at_once: center.settings.ledger.quorum == 0,
+    })
+}
+
+/// Opens the book of a ledger that is the one which was seen last. Without witnesses there is nobody to ask what was seen of the log,
+/// and it signs at once.
+fn open_book(
     center: &Center,
     store: &Store,
     world: &World,
-    metrics: &Arc<Metrics>,
-) -> Result<Bookkeeper, OfficeError> {
-    let (objects, names) = (store.objects().clone(), store.names().clone());
-    let settings = &center.settings.ledger;
-    let ledger = Ledger::open(ledger::Parts {
-        objects: objects.clone(),
-        folder: names.ledger(),
-        key: center.log_key()?,
-        clock: Arc::clone(&world.clock),
-        owner: format!("{} at {}", names.center(), world.clock.now()),
-        publish_at_once: settings.quorum == 0,
-    })?;
+    ledger: Ledger,
+) -> Result<(Book, Seen), OfficeError> {
     let seen = Seen::of(&center.folder);
     seen.check(&ledger, &center.genesis.log_key())?;
-    if settings.witnesses.is_empty() {
+    if center.settings.ledger.witnesses.is_empty() {
         ledger.allow(None)?;
     }
+    let (objects, names) = (store.objects().clone(), store.names().clone());
     let (clock, entropy) = (Arc::clone(&world.clock), Arc::clone(&world.entropy));
-    let book = Book::open(ledger, objects, names, Arc::clone(&clock), entropy)?;
-    Bookkeeper::start(book, seen, clock, metrics.clone(), store.keyring().clone())
-        .map_err(OfficeError::Thread)
+    Ok((Book::open(ledger, objects, names, clock, entropy)?, seen))
 }
 
 fn open_access(folder: &Path) -> Result<Access, OfficeError> {

@@ -42,7 +42,7 @@ const RETRY_MAX: Duration = Duration::from_secs(60);
 
 /// Why an erasure can't go on. It is tried again.
 #[derive(Debug, thiserror::Error)]
-enum ErasureError {
+pub(crate) enum ErasureError {
     #[error(transparent)]
     Registry(#[from] registry::Error),
     #[cfg(feature = "lake")]
@@ -97,7 +97,8 @@ pub(crate) struct Eraser {
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
-struct Desk {
+/// The work of the thread.
+pub(crate) struct Desk {
     parts: Parts,
     bell: Bell,
     failing: Mutex<Option<String>>,
@@ -110,9 +111,8 @@ impl Eraser {
     /// # Errors
     /// When the system gives no thread.
     pub(crate) fn start(parts: Parts) -> std::io::Result<Self> {
-        let (bell, failing) = (Bell::default(), Mutex::default());
-        bell.call();
-        let desk = Arc::new(Desk { parts, bell, failing, failures: AtomicU64::new(0) });
+        let desk = Arc::new(Desk::new(parts));
+        desk.bell.call();
         let working = Arc::clone(&desk);
         let thread = std::thread::Builder::new().name("eraser".to_owned()).spawn(move || working.run())?;
         Ok(Self { desk, thread: Mutex::new(Some(thread)) })
@@ -159,6 +159,10 @@ impl Eraser {
 }
 
 impl Desk {
+    pub(crate) fn new(parts: Parts) -> Self {
+        Self { parts, bell: Bell::default(), failing: Mutex::default(), failures: AtomicU64::new(0) }
+    }
+
     fn run(&self) {
         let mut pause = RETRY_MIN;
         while self.bell.wait() {
@@ -180,7 +184,8 @@ impl Desk {
         }
     }
 
-    fn work(&self) -> Result<(), ErasureError> {
+    /// Goes on with what is open, to its end.
+    pub(crate) fn work(&self) -> Result<(), ErasureError> {
         let mut open = self.parts.registry.erasures()?;
         open.retain(|erasure| erasure.done.is_none());
         // Oldest first.

@@ -35,7 +35,9 @@ impl Copy {
         followed: &mut Followed,
     ) -> Result<(), Error> {
         for group in wanted.chunks(OBJECTS_A_GROUP) {
-            let fetched = side_by_side(group, |(name, commitment)| self.fetch_one(source, name, commitment))?;
+            let fetched = side_by_side(group, self.at_once, |(name, commitment)| {
+                self.fetch_one(source, name, commitment)
+            })?;
             let (mut objects, mut openings) = (Vec::new(), Vec::new());
             for ((name, commitment), fetched) in group.iter().zip(fetched) {
                 match fetched {
@@ -92,9 +94,10 @@ impl Copy {
     }
 }
 
-/// Does `work` on each item, on a few threads; gives the results in the items' order, or the first error.
+/// Does `work` on each item, on `at_once` threads; gives the results in the items' order, or the first error.
 fn side_by_side<T: Sync, R: Send>(
     items: &[T],
+    at_once: usize,
     work: impl Fn(&T) -> Result<R, Error> + Sync,
 ) -> Result<Vec<R>, Error> {
     if let [one] = items {
@@ -115,7 +118,7 @@ fn side_by_side<T: Sync, R: Send>(
         }
     };
     std::thread::scope(|scope| {
-        for _ in 1..OBJECTS_AT_ONCE.min(items.len()) {
+        for _ in 1..at_once.min(items.len()) {
             // A thread that can't be had is done without.
             let _ = std::thread::Builder::new().name("mirror-fetch".to_owned()).spawn_scoped(scope, run);
         }

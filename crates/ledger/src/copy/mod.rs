@@ -19,11 +19,11 @@ use bytes::Bytes;
 use object_store::path::Path;
 use store::{Created, Names, Objects};
 
-use crate::entry::{Commitment, Opening};
+use crate::entry::{Adopted, Commitment, Entered, Opening};
 use crate::reader::{CHECKPOINT, StoreTiles, below, parse_checkpoint, read_partial_bundle};
 use crate::tile::{self, TILE_WIDTH};
 use crate::tree::{Growth, read_edge};
-use crate::{Edge, Error, SignedCheckpoint, Tile, TileKind, TileReader, TreeView, VerifierKey};
+use crate::{Edge, Entry, Error, SignedCheckpoint, Tile, TileKind, TileReader, TreeView, VerifierKey};
 
 pub use derived::is_unentered;
 pub use fetch::OBJECTS_AT_ONCE;
@@ -77,6 +77,8 @@ pub struct Copy {
     due: BTreeSet<Path>,
     /// Places whose full tile is there and whose partial ones may go.
     completed: BTreeSet<(TileKind, u64)>,
+    /// Objects that are asked for at once.
+    at_once: usize,
 }
 
 /// A log's tiles as the source has them.
@@ -86,6 +88,33 @@ impl TileReader for SourceTiles<'_> {
     fn read(&self, tile: &Tile) -> Result<Option<Vec<u8>>, Error> {
         self.0.tile(tile)
     }
+}
+
+/// What a log says of the changes of its center's registry that come after change `after`, by their numbers. Looks from the end of the
+/// log back to the first that is not after it; every entry is held against the head.
+///
+/// # Errors
+/// [`Error::Corrupt`] where the source sends what is not in the log, and whatever the source gives.
+pub fn controls_after(
+    source: &dyn Source,
+    head: &SignedCheckpoint,
+    after: u64,
+) -> Result<BTreeMap<u64, Commitment>, Error> {
+    let mut controls = BTreeMap::new();
+    let mut view = TreeView::of(SourceTiles(source), head)?;
+    for index in (0..head.size().div_ceil(u64::from(TILE_WIDTH))).rev() {
+        for entry in view.bundle(index)?.iter().rev() {
+            if let Entry::Control(control) | Entry::Adopted(Adopted::Control(control)) =
+                Entered::parse(entry)?.entry
+            {
+                if control.number <= after {
+                    return Ok(controls);
+                }
+                controls.insert(control.number, control.commitment);
+            }
+        }
+    }
+    Ok(controls)
 }
 
 impl Copy {
@@ -106,7 +135,14 @@ impl Copy {
             return Err(Error::corrupt(names.ledger(), why));
         }
         let (absent, due, completed) = Default::default();
-        Ok(Self { objects, names, key, edge, bundle, held, absent, due, completed })
+        let at_once = OBJECTS_AT_ONCE;
+        Ok(Self { objects, names, key, edge, bundle, held, absent, due, completed, at_once })
+    }
+
+    /// Asks for so many objects at once; for one after the other no thread is started.
+    #[must_use]
+    pub fn asking_at_once(self, objects: usize) -> Self {
+        Self { at_once: objects.max(1), ..self }
     }
 
     /// The checkpoint up to which everything is held, with the cosignature that says so.
@@ -117,6 +153,11 @@ impl Copy {
     /// Entries up to which everything is held.
     pub fn size(&self) -> u64 {
         self.held.as_ref().map_or(0, SignedCheckpoint::size)
+    }
+
+    /// Entries up to which the log was read; what they name may still be missing.
+    pub fn reached(&self) -> u64 {
+        self.edge.size()
     }
 
     /// What the source did not have and what no entry has taken away: while there is some, nothing more is held.

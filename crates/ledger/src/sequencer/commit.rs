@@ -27,7 +27,11 @@ const CLAIM_ROUNDS_MAX: u32 = 16;
 
 /// The thread's own state: what only the writer of the log knows.
 pub(super) struct Committer {
+    /// Goes first: who waits is told that nothing more comes.
+    _ending: Ending,
     shared: Arc<Shared>,
+    /// Whether it may use threads and wait for time to pass.
+    has_thread: bool,
     epoch: u64,
     /// Which `head.json` is replaced next.
     version: Version,
@@ -41,7 +45,7 @@ pub(super) struct Committer {
 }
 
 /// Opens the log: reads and claims `head.json`, and finishes the commit that it holds.
-pub(super) fn open(parts: Parts) -> Result<(Arc<Shared>, Committer), Error> {
+pub(super) fn open(parts: Parts, has_thread: bool) -> Result<(Arc<Shared>, Committer), Error> {
     let Parts { objects, folder, key, clock, owner, publish_at_once } = parts;
     let reader = LogReader::new(objects.clone(), folder.clone(), key.verifier());
     let (head, version) = claim(&objects, &folder, &key, &owner)?;
@@ -84,7 +88,9 @@ pub(super) fn open(parts: Parts) -> Result<(Arc<Shared>, Committer), Error> {
         publishing: Mutex::new(()),
     });
     let mut committer = Committer {
+        _ending: Ending(Arc::clone(&shared)),
         shared: Arc::clone(&shared),
+        has_thread,
         epoch: head.epoch,
         version,
         edge,
@@ -179,19 +185,39 @@ impl Drop for Ending {
 
 impl Committer {
     pub(super) fn run(mut self) {
-        let _ending = Ending(Arc::clone(&self.shared));
         while let Some(group) = self.next_group() {
-            match self.commit(&group) {
-                Ok(()) => {}
-                // It was closed while the store did not answer.
-                Err(Error::Closed) => break,
-                Err(error) => {
-                    tracing::error!(%error, "the ledger stops: nothing more is signed");
-                    self.shared.state.lock().failed.get_or_insert(error.to_string());
-                    break;
-                }
+            if self.commit_or_stop(&group).is_err() {
+                break;
             }
         }
+    }
+
+    /// Commits what waits, once; waits for nothing. Returns whether there was something.
+    pub(super) fn step(&mut self) -> Result<bool, Error> {
+        {
+            let state = self.shared.state.lock();
+            if let Some(refusal) = state.refusal() {
+                return Err(refusal);
+            }
+            if state.held || state.queue.is_empty() {
+                return Ok(false);
+            }
+        }
+        let group = self.take_group();
+        self.commit_or_stop(&group).map(|()| true)
+    }
+
+    fn commit_or_stop(&mut self, group: &[Vec<u8>]) -> Result<(), Error> {
+        let committed = self.commit(group);
+        match &committed {
+            // It was closed while the store did not answer.
+            Ok(()) | Err(Error::Closed) => {}
+            Err(error) => {
+                tracing::error!(%error, "the ledger stops: nothing more is signed");
+                self.shared.state.lock().failed.get_or_insert(error.to_string());
+            }
+        }
+        committed
     }
 
     /// Waits for entries and takes them; `None` at the end.
@@ -224,6 +250,14 @@ impl Committer {
                 break;
             }
         }
+        drop(state);
+        Some(self.take_group())
+    }
+
+    /// Takes the entries that are committed together.
+    fn take_group(&mut self) -> Vec<Vec<u8>> {
+        let shared = Arc::clone(&self.shared);
+        let mut state = shared.state.lock();
         self.last = Some(shared.clock.monotonic());
         // Where more wait than fit, a group ends with its bundle: then commit after commit writes whole tiles, and no partial ones that
         // are to be collected again.
@@ -234,7 +268,7 @@ impl Committer {
         state.in_commit = group.len();
         drop(state);
         shared.moved.notify_all();
-        Some(group)
+        group
     }
 
     fn commit(&mut self, group: &[Vec<u8>]) -> Result<(), Error> {
@@ -347,6 +381,9 @@ impl Committer {
             Created::New => Ok(()),
             Created::Exists => self.check_same(name, bytes),
         };
+        if !self.has_thread {
+            return objects.iter().try_for_each(create);
+        }
         let Some((last, others)) = objects.split_last() else { return Ok(()) };
         std::thread::scope(|scope| {
             let mut created = Ok(());
@@ -408,7 +445,8 @@ impl Committer {
     fn pause(&self, pause: &mut Duration) -> Result<(), Error> {
         let mut state = self.shared.state.lock();
         let goes_on = |state: &mut State| state.refusal().is_none();
-        let _ = self.shared.called.wait_while_for(&mut state, goes_on, *pause);
+        let time = if self.has_thread { *pause } else { Duration::ZERO };
+        let _ = self.shared.called.wait_while_for(&mut state, goes_on, time);
         *pause = (*pause * 2).min(RETRY_MAX);
         state.refusal().map_or(Ok(()), Err)
     }

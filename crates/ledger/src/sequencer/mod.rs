@@ -65,6 +65,21 @@ struct Inner {
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
+/// The work of a log's thread, done a step at a time by whoever holds the hands. A store that fails is tried again without a pause.
+pub struct LedgerHands {
+    committer: commit::Committer,
+}
+
+impl LedgerHands {
+    /// Commits the entries that wait, at most as many as are committed together. Returns whether there were any.
+    ///
+    /// # Errors
+    /// Where nothing more is signed.
+    pub fn commit(&mut self) -> Result<bool, Error> {
+        self.committer.step()
+    }
+}
+
 /// What callers and the thread share.
 struct Shared {
     objects: Objects,
@@ -188,12 +203,22 @@ impl Ledger {
     /// # Errors
     /// [`Error::Corrupt`] where what lies there is not what was signed, and the store's.
     pub fn open(parts: Parts) -> Result<Self, Error> {
-        let (shared, committer) = commit::open(parts)?;
+        let (shared, committer) = commit::open(parts, true)?;
         let thread = std::thread::Builder::new()
             .name("ledger-commit".to_owned())
             .spawn(move || committer.run())
             .map_err(Error::Thread)?;
         Ok(Self { inner: Arc::new(Inner { shared, thread: Mutex::new(Some(thread)) }) })
+    }
+
+    /// As [`Ledger::open`], but that nothing is committed before the hands do it.
+    ///
+    /// # Errors
+    /// As [`Ledger::open`].
+    pub fn by_hand(parts: Parts) -> Result<(Self, LedgerHands), Error> {
+        let (shared, committer) = commit::open(parts, false)?;
+        let ledger = Self { inner: Arc::new(Inner { shared, thread: Mutex::new(None) }) };
+        Ok((ledger, LedgerHands { committer }))
     }
 
     /// Lets it sign, knowing what cosigners have seen of it (`None`: nobody was asked).

@@ -19,6 +19,8 @@ pub(super) struct Heads {
     newest: SignedCheckpoint,
     /// Roots that the tree must have had at a size, and where that is said.
     said: Vec<(u64, Hash, String)>,
+    /// Whether it is another center's copy.
+    pub(super) is_copy: bool,
 }
 
 impl Heads {
@@ -66,7 +68,15 @@ impl Heads {
         }
         check_last_seen(store.log_key, options, newest.size(), &mut said, report);
         let size = newest.size();
-        Ok(Some(Self { size, root: newest.root(), staged, published, newest, said }))
+        Ok(Some(Self {
+            size,
+            root: newest.root(),
+            staged,
+            published,
+            newest,
+            said,
+            is_copy: options.is_copy,
+        }))
     }
 
     pub(super) fn size(&self) -> u64 {

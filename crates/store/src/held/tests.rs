@@ -35,7 +35,7 @@ fn hold(held: &mut HeldFrames, blocks: &[(u64, u64)]) -> Result<(), Error> {
 }
 
 fn open(disk: &FaultyDisk) -> HeldFrames {
-    HeldFrames::open(Arc::new(disk.clone()), Path::new("/held/shanghai-1/gw")).expect("it opens")
+    HeldFrames::open(Arc::new(disk.clone()), Path::new("/held/shanghai-1/gw"), 64 << 10).expect("it opens")
 }
 
 fn frames(held: &HeldFrames, after: u64) -> Vec<u64> {

@@ -64,6 +64,39 @@ impl Committer {
         self.close_segment(false);
     }
 
+    /// Commits what was gathered, once, and closes a segment that is old enough; waits for nothing. A group that can't be made durable
+    /// now is the first of the next step.
+    pub(super) fn step(&mut self) {
+        let shared = Arc::clone(&self.shared);
+        if self.groups.is_empty() {
+            let mut front = shared.front.lock();
+            if !front.is_idle() {
+                front.take(&mut self.groups);
+            }
+        }
+        while let Some(mut group) = self.groups.pop_front() {
+            shared.slots.prepare_all();
+            let began = shared.now();
+            let is_durable =
+                self.has_room(group.bytes.len(), group.hour) && self.try_write(&mut group, began);
+            if !is_durable {
+                self.groups.push_front(group);
+                return;
+            }
+            let tell = shared.front.lock().give_back(group);
+            self.tell_room(tell);
+        }
+        if self.age_left() == Some(Duration::ZERO) {
+            self.close_segment(false);
+        }
+    }
+
+    pub(super) fn close_open_segment(&mut self) {
+        if self.active.as_ref().is_some_and(|active| active.index > 0) {
+            self.close_segment(false);
+        }
+    }
+
     /// Waits for frames and takes them; closes the segment when it is old enough. `false` at the end.
     fn gather(&mut self) -> bool {
         let shared = Arc::clone(&self.shared);
@@ -104,17 +137,8 @@ impl Committer {
                 return group;
             }
             let began = self.shared.now();
-            match self.write(&mut group) {
-                Ok(()) => {
-                    self.publish(&mut group, self.shared.now().saturating_sub(began));
-                    return group;
-                }
-                Err(error) => {
-                    tracing::error!(%error, "the journal's disk failed; nothing is acknowledged until a write holds");
-                    self.shared.stats.count_failure(&error.to_string());
-                    self.abandon();
-                    self.block(Health::Failing { since: self.shared.now(), reason: error.to_string() });
-                }
+            if self.try_write(&mut group, began) {
+                return group;
             }
             let mut front = self.shared.front.lock();
             if !front.is_closed() {
@@ -124,6 +148,23 @@ impl Committer {
                 return group;
             }
             pause = (pause * 2).min(RETRY_MAX);
+        }
+    }
+
+    /// Writes a group, publishes it where it is durable, and leaves the segment where it is not. Returns whether it is.
+    fn try_write(&mut self, group: &mut GroupBuffer, began: Duration) -> bool {
+        match self.write(group) {
+            Ok(()) => {
+                self.publish(group, self.shared.now().saturating_sub(began));
+                true
+            }
+            Err(error) => {
+                tracing::error!(%error, "the journal's disk failed; nothing is acknowledged until a write holds");
+                self.shared.stats.count_failure(&error.to_string());
+                self.abandon();
+                self.block(Health::Failing { since: self.shared.now(), reason: error.to_string() });
+                false
+            }
         }
     }
 
@@ -190,29 +231,13 @@ impl Committer {
 
     /// Provides a segment that the group fits. `false` when the journal closes while there is none.
     fn make_room(&mut self, bytes: usize, hour: UtcMicros) -> bool {
-        if let Some(active) = &self.active {
-            let fits = (active.offset + bytes) as u64 <= self.shared.options.segment_bytes;
-            let is_right =
-                active.index == 0 || (active.hour == hour && self.age_left() != Some(Duration::ZERO));
-            if fits && is_right {
-                return true;
-            }
-            self.close_segment(false);
+        if self.has_active_for(bytes, hour) {
+            return true;
         }
         let mut waits = 0;
         loop {
-            match self.shared.slots.take(SEGMENT_WAIT) {
-                Taken::Ready(segment) => {
-                    let (hour, opened_at) = (UtcMicros::default(), Duration::ZERO);
-                    self.active = Some(Active { segment, offset: BLOCK_BYTES, index: 0, hour, opened_at });
-                    return true;
-                }
-                Taken::Preparing => {}
-                Taken::Full => self.block(Health::Full { since: self.shared.now() }),
-                Taken::Failing(reason) => {
-                    self.shared.stats.count_failure(&reason);
-                    self.block(Health::Failing { since: self.shared.now(), reason });
-                }
+            if self.take_segment(SEGMENT_WAIT) {
+                return true;
             }
             if self.shared.front.lock().is_closed() {
                 waits += 1;
@@ -221,6 +246,40 @@ impl Committer {
                 }
             }
         }
+    }
+
+    /// As [`Committer::make_room`], without waiting.
+    fn has_room(&mut self, bytes: usize, hour: UtcMicros) -> bool {
+        self.has_active_for(bytes, hour) || self.take_segment(Duration::ZERO)
+    }
+
+    /// Whether the group fits the segment in use, which is closed where it does not.
+    fn has_active_for(&mut self, bytes: usize, hour: UtcMicros) -> bool {
+        let Some(active) = &self.active else { return false };
+        let fits = (active.offset + bytes) as u64 <= self.shared.options.segment_bytes;
+        let is_right = active.index == 0 || (active.hour == hour && self.age_left() != Some(Duration::ZERO));
+        if !fits || !is_right {
+            self.close_segment(false);
+        }
+        fits && is_right
+    }
+
+    /// Takes a segment that was made ready; waits at most `wait` for one.
+    fn take_segment(&mut self, wait: Duration) -> bool {
+        match self.shared.slots.take(wait) {
+            Taken::Ready(segment) => {
+                let (hour, opened_at) = (UtcMicros::default(), Duration::ZERO);
+                self.active = Some(Active { segment, offset: BLOCK_BYTES, index: 0, hour, opened_at });
+                return true;
+            }
+            Taken::Preparing => {}
+            Taken::Full => self.block(Health::Full { since: self.shared.now() }),
+            Taken::Failing(reason) => {
+                self.shared.stats.count_failure(&reason);
+                self.block(Health::Failing { since: self.shared.now(), reason });
+            }
+        }
+        false
     }
 
     /// The time until the active segment is to be closed; `None` while it holds nothing.

@@ -8,6 +8,7 @@ mod commit;
 mod format;
 mod front;
 mod gate;
+mod hands;
 mod index;
 mod recovery;
 mod slots;
@@ -27,6 +28,7 @@ use parking_lot::{Condvar, Mutex};
 use policy::{Admitted, RegistryVersion};
 use tokio::sync::{Notify, watch};
 
+pub use hands::JournalHands;
 pub use stats::{Flushes, Health, JournalStats};
 pub use tail::{Group, Tail, TailError};
 pub use waiter::CommitWaiter;
@@ -128,6 +130,29 @@ impl Journal {
         target: SealTarget,
         sealed: &[BatchName],
     ) -> Result<Self, Error> {
+        let journal = Self::recover(options, world, &target, sealed)?;
+        journal.start_threads(target)?;
+        Ok(journal)
+    }
+
+    /// As [`Journal::open`], but that nothing happens by itself: what its threads would do is done with the hands.
+    pub(crate) fn by_hand(
+        options: JournalOptions,
+        world: &World,
+        target: SealTarget,
+        sealed: &[BatchName],
+    ) -> Result<(Self, JournalHands), Error> {
+        let journal = Self::recover(options, world, &target, sealed)?;
+        let hands = JournalHands::new(&journal.shared, target);
+        Ok((journal, hands))
+    }
+
+    fn recover(
+        options: JournalOptions,
+        world: &World,
+        target: &SealTarget,
+        sealed: &[BatchName],
+    ) -> Result<Self, Error> {
         check(&options)?;
         let recovered = recovery::recover(&options, world.disk.as_ref())?;
         let sealed_through = sealed.last().map_or(Sequence(0), |batch| batch.last);
@@ -156,7 +181,6 @@ impl Journal {
         });
         let journal = Self { shared };
         journal.free_emptied();
-        journal.start_threads(target)?;
         Ok(journal)
     }
 
@@ -307,6 +331,11 @@ impl Shared {
     /// The monotonic clock.
     pub(crate) fn now(&self) -> Duration {
         self.clock.monotonic()
+    }
+
+    /// The oldest closed segment that has no batch, where there is one.
+    pub(crate) fn unsealed(&self) -> Option<ClosedSegment> {
+        self.index.lock().oldest_unsealed()
     }
 
     /// The oldest closed segment that has no batch; waits for one. `None` when the sealer is to end.

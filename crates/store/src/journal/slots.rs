@@ -104,6 +104,30 @@ struct State {
     has_ended: bool,
 }
 
+impl State {
+    /// The next slot that is to be voided or made ready, and the number of its segment; `None` where there is nothing to do.
+    fn next_job(&mut self, slots_max: u32) -> Option<(FreeSlot, SegmentNumber)> {
+        let slot = if let Some(sealed) = self.free.iter().position(FreeSlot::may_hold_groups) {
+            self.free.remove(sealed)?
+        } else if self.ready.len() >= READY_MIN {
+            return None;
+        } else if let Some(free) = self.free.pop_front() {
+            free
+        } else if self.count.total < slots_max {
+            let slot = self.count.next;
+            self.count.total += 1;
+            self.count.next += 1;
+            FreeSlot::Remake { slot }
+        } else {
+            return None;
+        };
+        let number = SegmentNumber(self.next_number);
+        self.next_number += 1;
+        self.is_preparing = true;
+        Some((slot, number))
+    }
+}
+
 impl Slots {
     pub(super) fn new(
         options: &JournalOptions,
@@ -182,64 +206,68 @@ impl Slots {
     /// Keeps segments ready, until the end.
     pub(super) fn run(&self) {
         let mut pause = RETRY_MIN;
-        while let Some((slot, number)) = self.next_job() {
-            let (id, may_hold_groups) = (slot.slot(), slot.may_hold_groups());
-            let prepared = self.prepare(slot, number);
+        while let Some(job) = self.next_job() {
+            if self.work(job) {
+                pause = RETRY_MIN;
+                continue;
+            }
             let mut state = self.state.lock();
-            state.is_preparing = false;
-            match prepared {
-                Ok(ready) => {
-                    state.ready.push_back(ready);
-                    state.failing = None;
-                    pause = RETRY_MIN;
-                    self.changed.notify_all();
-                }
-                Err(error) => {
-                    tracing::error!(slot = id, %error, "a journal segment can't be made ready; trying again");
-                    // Its groups may still lie there: it stays the first to be voided.
-                    state.free.push_front(if may_hold_groups {
-                        FreeSlot::Suspect { slot: id }
-                    } else {
-                        FreeSlot::Remake { slot: id }
-                    });
-                    state.failing = Some(error.to_string());
-                    self.changed.notify_all();
-                    if state.has_ended {
-                        return;
-                    }
-                    let _ = self.changed.wait_while_for(&mut state, |state| !state.has_ended, pause);
-                    pause = (pause * 2).min(RETRY_MAX);
-                }
+            if state.has_ended {
+                return;
+            }
+            let _ = self.changed.wait_while_for(&mut state, |state| !state.has_ended, pause);
+            pause = (pause * 2).min(RETRY_MAX);
+        }
+    }
+
+    /// Does what there is to do now. Returns whether the disk let it.
+    pub(super) fn prepare_all(&self) -> bool {
+        loop {
+            let job = self.state.lock().next_job(self.slots_max);
+            let Some(job) = job else { return true };
+            if !self.work(job) {
+                return false;
             }
         }
     }
 
+    /// Makes a slot ready. Returns whether the disk let it.
+    fn work(&self, (slot, number): (FreeSlot, SegmentNumber)) -> bool {
+        let (id, may_hold_groups) = (slot.slot(), slot.may_hold_groups());
+        let prepared = self.prepare(slot, number);
+        let mut state = self.state.lock();
+        state.is_preparing = false;
+        let is_ready = prepared.is_ok();
+        match prepared {
+            Ok(ready) => {
+                state.ready.push_back(ready);
+                state.failing = None;
+            }
+            Err(error) => {
+                tracing::error!(slot = id, %error, "a journal segment can't be made ready; trying again");
+                // Its groups may still lie there: it stays the first to be voided.
+                state.free.push_front(if may_hold_groups {
+                    FreeSlot::Suspect { slot: id }
+                } else {
+                    FreeSlot::Remake { slot: id }
+                });
+                state.failing = Some(error.to_string());
+            }
+        }
+        self.changed.notify_all();
+        is_ready
+    }
+
+    /// Waits for something to do; `None` at the end.
     fn next_job(&self) -> Option<(FreeSlot, SegmentNumber)> {
         let mut state = self.state.lock();
         loop {
-            let sealed = state.free.iter().position(FreeSlot::may_hold_groups);
-            if state.has_ended && sealed.is_none() {
+            let holds_groups = state.free.iter().any(FreeSlot::may_hold_groups);
+            if state.has_ended && !holds_groups {
                 return None;
             }
-            let slot = if let Some(sealed) = sealed {
-                state.free.remove(sealed)
-            } else if state.ready.len() >= READY_MIN {
-                None
-            } else if let Some(free) = state.free.pop_front() {
-                Some(free)
-            } else if state.count.total < self.slots_max {
-                let slot = state.count.next;
-                state.count.total += 1;
-                state.count.next += 1;
-                Some(FreeSlot::Remake { slot })
-            } else {
-                None
-            };
-            if let Some(slot) = slot {
-                let number = SegmentNumber(state.next_number);
-                state.next_number += 1;
-                state.is_preparing = true;
-                return Some((slot, number));
+            if let Some(job) = state.next_job(self.slots_max) {
+                return Some(job);
             }
             self.changed.wait(&mut state);
         }
