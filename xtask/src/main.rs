@@ -3,12 +3,14 @@
 //! * `tidy` holds the tree against the rules that no compiler knows (rooms, file lengths, words);
 //! * `show NAME` runs one of the demonstrations that docs/verify.md lists;
 //! * `scan NEEDLE --dir DIR` looks for a text or bytes in everything that a center's folder holds;
+//! * `sim` runs the centers of a country in a deterministic simulation, seed after seed;
 //! * `count FILE` adds up what `cargo test` printed.
 
 mod count;
 mod exit;
 mod scan;
 mod show;
+mod sim;
 mod tidy;
 
 use std::path::{Path, PathBuf};
@@ -40,6 +42,18 @@ enum Task {
         #[arg(long)]
         dir: PathBuf,
     },
+    /// Simulate a country's centers, with power cuts, lost links and lost centers; without options the seeds of the tests.
+    Sim {
+        /// Seeds from --seed (or 0) on, for so many minutes.
+        #[arg(long, conflicts_with = "seeds")]
+        minutes: Option<u64>,
+        /// These seeds: FROM..TO, without the last.
+        #[arg(long, value_name = "FROM..TO", default_value = "0..300")]
+        seeds: String,
+        /// One seed, and all that happens in it.
+        #[arg(long)]
+        seed: Option<u64>,
+    },
     /// Add up the results in a log of `cargo test` and print one closing line.
     Count {
         /// The log.
@@ -53,6 +67,11 @@ fn main() -> ExitCode {
         Task::Show { name: Some(name) } => show::run(repository(), &name),
         Task::Show { name: None } => show::list(),
         Task::Scan { needle, dir } => scan::run(&needle, &dir),
+        Task::Sim { minutes: Some(minutes), seed, .. } => {
+            sim::run(repository(), &sim::Seeds::Minutes { first: seed.unwrap_or(0), minutes })
+        }
+        Task::Sim { seed: Some(seed), .. } => sim::run(repository(), &sim::Seeds::One(seed)),
+        Task::Sim { seeds, .. } => sim::run(repository(), &sim::Seeds::Range(seeds)),
         Task::Count { log } => count::run(&log),
     };
     match result {

@@ -37,6 +37,10 @@ pub(crate) const DEMONSTRATIONS: &[Demonstration] = &[
         about: "three centers under load, killed and cut off, one lost with its disk: each acked frame is in SQL once at each that is left",
     },
     Demonstration {
+        name: "simulation",
+        about: "10,000 simulated countries with power cuts, cut links and lost centers hold; each defect that is put in is found",
+    },
+    Demonstration {
         name: "centers",
         about: "a second center joins, each holds what the other has through kills and an erasure, and what is foreign is refused",
     },

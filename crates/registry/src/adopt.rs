@@ -179,6 +179,9 @@ impl Taking<'_> {
             state
         });
         let sealed_under = state.as_ref().map_or(sealed_under, |state| (state.id, state.key));
+        // The pseudonym that went on there may have been erased since: its key must not come back.
+        let is_gone = self.gone.contains(&sealed_under.0);
+        let sealed_under = if is_gone { (VehicleId::NONE, KeyPeriod::default()) } else { sealed_under };
         let keys = self.keys(&theirs, known.as_ref())?;
         let now = self.registry.world.clock.now();
         let erasure =

@@ -141,6 +141,16 @@ impl Projection {
         self.one_vehicle("id", id.as_str())
     }
 
+    /// The vehicle that a pseudonym is an alias of. Looks at every vehicle that has one.
+    pub(crate) fn vehicle_by_alias(&self, alias: VehicleId) -> Result<Option<Vehicle>, Error> {
+        let sql = format!(
+            "select {VEHICLE_COLUMNS} from vehicles where aliases <> '' and ' ' || aliases || ' ' like '% ' || ?1 || ' %'"
+        );
+        let read =
+            || self.connection.prepare_cached(&sql)?.query_row([alias.as_str()], read_vehicle).optional();
+        read().map_err(error("looking a vehicle up by its alias"))
+    }
+
     /// Up to `limit` vehicles in the order of their VINs, those after `after`.
     pub(crate) fn vehicles(&self, after: Option<&Vin>, limit: usize) -> Result<Vec<Vehicle>, Error> {
         let sql = format!("select {VEHICLE_COLUMNS} from vehicles where vin > ?1 order by vin limit ?2");

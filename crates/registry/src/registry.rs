@@ -300,6 +300,18 @@ impl Registry {
         self.projection.lock().vehicle_by_id(id)
     }
 
+    /// The vehicle that a pseudonym stands or stood for: one of two that centers gave to it is its alias.
+    ///
+    /// # Errors
+    /// [`Error::Projection`].
+    pub fn find_id(&self, id: VehicleId) -> Result<Option<Vehicle>, Error> {
+        let projection = self.projection.lock();
+        match projection.vehicle_by_id(id)? {
+            Some(vehicle) => Ok(Some(vehicle)),
+            None => projection.vehicle_by_alias(id),
+        }
+    }
+
     /// How many vehicles there are, and how many of them are revoked.
     ///
     /// # Errors

@@ -16,6 +16,12 @@ pub(crate) struct Problem {
 }
 
 impl Problem {
+    /// Whether there is nothing of that name.
+    #[cfg(test)]
+    pub(crate) fn is_not_found(&self) -> bool {
+        self.status == StatusCode::NOT_FOUND.as_u16()
+    }
+
     /// The request can't be carried out as it is.
     pub(crate) fn invalid(detail: impl ToString) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "invalid", detail)

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
+use model::CenterName;
 use parking_lot::Mutex;
 use store::{Created, Names, ObjectKind, Objects};
 use tokio::sync::watch;
@@ -111,6 +112,11 @@ impl Charters {
     /// The number of the version in force; 0 for none.
     pub(crate) fn version(&self) -> u64 {
         self.in_force().map_or(0, |in_force| in_force.charter.version)
+    }
+
+    /// What the version in force says of a center.
+    pub(crate) fn member(&self, center: &CenterName) -> Option<Member> {
+        self.in_force().and_then(|in_force| in_force.charter.member(center).cloned())
     }
 
     /// Follows changes of the version.

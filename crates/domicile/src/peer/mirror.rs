@@ -12,19 +12,18 @@ use ledger::entry::{Mirrored, Root};
 use ledger::{Entry, Error, Kind, SignedCheckpoint, SigningKey, cosignature};
 use model::{CenterName, Clock, Entropy, KeyPeriod, UtcMicros, VehicleId};
 use parking_lot::{Condvar, Mutex};
+use policy::RegistryVersion;
 use store::{Keyring, Names, ObjectPath, Objects};
 
 use super::KEYS_AT_ONCE;
 use super::leaving::Leaving;
+use super::network::{HeadAnswer, Network, Peer, wrong};
 use super::placement::{followed_by, sources_of};
-use super::register::{Listening, OnAdopted, Register};
-use super::source::PeerSource;
-use super::ways::{Ways, wrong};
+use super::register::{LOOK_TIME, Listening, OnAdopted, Register};
 use crate::api::Rooms;
 use crate::bookkeeping::Bookkeeper;
 use crate::center::{Center, CenterError};
-use crate::charter::Charters;
-use crate::egress::Declared;
+use crate::charter::{Charters, Member};
 use crate::world::World;
 
 /// Least time between two rounds: what comes meanwhile is fetched together.
@@ -60,14 +59,16 @@ pub(crate) struct CopyView {
 
 /// The copies that this center holds, and what it takes over of other centers' registries. Threads end when this goes.
 pub(crate) struct Mirrors {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     threads: Mutex<BTreeMap<(CenterName, Work), JoinHandle<()>>>,
 }
 
 /// What a thread does with another center.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Work {
+pub(super) enum Work {
+    /// Holds a copy of it.
     Mirror,
+    /// Takes over what its registry changes.
     Register,
 }
 
@@ -79,7 +80,7 @@ pub(super) struct Shared {
     clock: Arc<dyn Clock>,
     pub(super) entropy: Arc<dyn Entropy>,
     key: SigningKey,
-    pub(super) ways: Arc<Ways>,
+    pub(super) network: Arc<dyn Network>,
     pub(super) register: Register,
     on_held: OnHeld,
     views: Mutex<BTreeMap<CenterName, CopyView>>,
@@ -93,9 +94,9 @@ impl Mirrors {
     ///
     /// # Errors
     /// Where the center's own keys can't be read.
-    pub(crate) fn new(
+    pub(super) fn new(
         rooms: &Rooms,
-        declared: &Arc<Declared>,
+        network: Arc<dyn Network>,
         on_held: OnHeld,
         on_adopted: OnAdopted,
         world: &World,
@@ -103,7 +104,7 @@ impl Mirrors {
         let center = rooms.center.clone();
         let shared = Shared {
             key: center.mirror_key()?,
-            ways: Arc::new(Ways::new(rooms, declared, world)?),
+            network,
             register: Register { registry: rooms.registry.clone(), on_adopted },
             objects: rooms.store.objects().clone(),
             books: rooms.books.clone(),
@@ -120,17 +121,10 @@ impl Mirrors {
         Ok(Self { shared: Arc::new(shared), threads: Mutex::default() })
     }
 
-    /// Begins to follow each center that the charter in force, or a copy that lies here, says is to be followed, and to listen to
-    /// the registry of each.
+    /// Begins to follow each center that is to be followed, and to listen to the registry of each.
     pub(crate) fn adjust(&self) {
-        let Some(in_force) = self.shared.charters.in_force() else { return };
-        let own = self.shared.center.genesis.center();
-        let followed = followed_by(&in_force.charter, &own, &self.shared.objects);
-        let others = in_force.charter.centers.iter().filter(|member| member.name != own);
-        let heard = others.filter(|member| member.state.is_here()).map(|member| member.name.clone());
         let mut threads = self.threads.lock();
-        let mirrors = followed.into_iter().map(|center| (center, Work::Mirror));
-        for (center, work) in mirrors.chain(heard.map(|center| (center, Work::Register))) {
+        for (center, work) in self.shared.wanted() {
             if threads.get(&(center.clone(), work)).is_some_and(|thread| !thread.is_finished()) {
                 continue;
             }
@@ -152,11 +146,6 @@ impl Mirrors {
         }
     }
 
-    /// The ways to other centers.
-    pub(super) fn ways(&self) -> Arc<Ways> {
-        self.shared.ways.clone()
-    }
-
     /// How each copy stands.
     pub(crate) fn views(&self) -> BTreeMap<CenterName, CopyView> {
         self.shared.views.lock().clone()
@@ -176,8 +165,8 @@ impl Mirrors {
 }
 
 /// A thread's own state.
-struct Round<'a> {
-    shared: &'a Shared,
+pub(super) struct Round {
+    shared: Arc<Shared>,
     copy: Copy,
     keyring: Keyring,
     /// Changes of the registry whose keys are still to be fetched or destroyed.
@@ -189,17 +178,28 @@ struct Round<'a> {
     has_own_key: bool,
     leaving: Leaving,
     has_new_tables: bool,
+    /// Of a center that is gone: everything that was erased up to this state of the registry is destroyed in its copy.
+    forgotten: Option<RegistryVersion>,
 }
 
 impl Shared {
-    fn mirror(&self, source: &CenterName) {
+    /// What is to be done by the charter in force, and for the copies that lie here.
+    pub(super) fn wanted(&self) -> Vec<(CenterName, Work)> {
+        let Some(in_force) = self.charters.in_force() else { return Vec::new() };
+        let own = self.center.genesis.center();
+        let followed = followed_by(&in_force.charter, &own, &self.objects);
+        let others = in_force.charter.centers.iter().filter(|member| member.name != own);
+        let heard = others.filter(|member| member.state.is_here()).map(|member| member.name.clone());
+        let mirrors = followed.into_iter().map(|center| (center, Work::Mirror));
+        mirrors.chain(heard.map(|center| (center, Work::Register))).collect()
+    }
+
+    fn mirror(self: &Arc<Self>, source: &CenterName) {
         let mut round = None;
         // What lay here at the start shows, also where nobody is left to ask for more.
         (self.on_held)(source);
         self.keep_on(source, "a copy does not go on", || {
             let gone = self.go_round(source, &mut round);
-            let problem = gone.as_ref().err().map(ToString::to_string).unwrap_or_default();
-            self.change_view(source, |view| view.problem = problem);
             self.sleep(ROUND_TIME_MIN);
             gone.map(|()| true)
         });
@@ -208,12 +208,19 @@ impl Shared {
     fn listen(&self, center: &CenterName) {
         let mut listening = None;
         self.keep_on(center, "the registry of another center is not heard", || {
-            let listening = match &mut listening {
-                Some(listening) => listening,
-                None => listening.insert(Listening::begin(self, center)?),
-            };
-            listening.look(self, center)
+            let goes_on = self.look(center, &mut listening)?;
+            self.sleep(LOOK_TIME);
+            Ok(goes_on)
         });
+    }
+
+    /// Takes over what the registry of a center changed; waits for nothing but the other center. Whether to go on.
+    pub(super) fn look(&self, center: &CenterName, listening: &mut Option<Listening>) -> Result<bool, Error> {
+        let listening = match listening {
+            Some(listening) => listening,
+            None => listening.insert(Listening::begin(self, center)?),
+        };
+        listening.look(self, center)
     }
 
     /// Goes round after round, with a pause after those that failed, until one says that it was the last.
@@ -240,16 +247,23 @@ impl Shared {
         }
     }
 
-    fn go_round<'a>(&'a self, source: &CenterName, round: &mut Option<Round<'a>>) -> Result<(), Error> {
-        let round = match round {
-            Some(round) => round,
-            None => round.insert(self.open(source)?),
+    /// Goes on with the copy of a center, which is opened first where it is not; waits for nothing but the other center.
+    pub(super) fn go_round(
+        self: &Arc<Self>,
+        source: &CenterName,
+        round: &mut Option<Round>,
+    ) -> Result<(), Error> {
+        let gone = match round {
+            Some(round) => round.go(source),
+            None => self.open(source).and_then(|opened| round.insert(opened).go(source)),
         };
-        round.go(source)
+        let problem = gone.as_ref().err().map(ToString::to_string).unwrap_or_default();
+        self.change_view(source, |view| view.problem = problem);
+        gone
     }
 
-    fn open(&self, source: &CenterName) -> Result<Round<'_>, Error> {
-        let member = self.ways.member(source)?;
+    fn open(self: &Arc<Self>, source: &CenterName) -> Result<Round, Error> {
+        let member = self.member(source)?;
         let keys = member.keys().map_err(|what| wrong(source, what))?;
         let names = Names::new(source.clone());
         let copy = Copy::open(self.objects.clone(), names.clone(), keys.log)?;
@@ -262,8 +276,8 @@ impl Shared {
             view.whole_at = view.held_at;
         });
         Ok(Round {
-            shared: self,
-            copy,
+            shared: self.clone(),
+            copy: copy.asking_at_once(self.network.questions_at_once()),
             keyring,
             controls: Vec::new(),
             news: 0,
@@ -272,7 +286,34 @@ impl Shared {
             has_own_key: false,
             leaving: Leaving::of(&self.center.folder, source),
             has_new_tables: false,
+            forgotten: None,
         })
+    }
+
+    /// What the charter in force says of a center.
+    pub(super) fn member(&self, center: &CenterName) -> Result<Member, Error> {
+        let member = self.charters.member(center);
+        member.ok_or_else(|| wrong(center, "the charter does not name it".to_owned()))
+    }
+
+    /// Takes the versions of the charter that the other center has and this one has not.
+    pub(super) fn take_charters(
+        &self,
+        source: &dyn Peer,
+        center: &CenterName,
+        theirs: u64,
+    ) -> Result<(), Error> {
+        while self.charters.version() < theirs {
+            let note = source.charter(self.charters.version() + 1)?;
+            let applied = self.charters.apply(&note);
+            // Another thread may have taken it meanwhile.
+            if let Err(problem) = applied
+                && self.charters.version() < theirs
+            {
+                return Err(wrong(center, format!("its charter is not taken: {problem}")));
+            }
+        }
+        Ok(())
     }
 
     fn change_view(&self, center: &CenterName, change: impl FnOnce(&mut CopyView)) {
@@ -291,20 +332,26 @@ impl Shared {
     }
 }
 
-impl Round<'_> {
+impl Round {
     /// Asks for the head, follows the log to it, and says what is held.
     fn go(&mut self, prefix: &CenterName) -> Result<(), Error> {
-        let source = self.source(prefix)?;
-        // A copy that is whole waits at the source for news; one that is not asks at once.
-        let after = if self.copy.is_whole() { self.copy.size() } else { 0 };
-        let answer = source.head(after)?;
-        self.take_charters(&source, answer.charter)?;
+        let is_here = self.shared.member(prefix)?.state.is_here();
+        if !is_here {
+            self.forget_erased(prefix)?;
+        }
+        let (source, answer) = self.source(prefix)?;
+        let source = source.as_ref();
+        self.shared.take_charters(source, prefix, answer.charter)?;
         if self.shared.is_ending() {
             return Ok(());
         }
         let head = SignedCheckpoint::open(&answer.note, self.copy.log_key())?;
+        if !is_here && head.size() < self.copy.reached() {
+            // The center is gone, and nobody has more of it than lies here.
+            return self.check_whole(prefix);
+        }
         self.shared.change_view(prefix, |view| view.head = head.size());
-        let followed = self.copy.follow(&source, &head)?;
+        let followed = self.copy.follow(source, &head)?;
         self.controls.extend(&followed.controls);
         self.news += followed.news;
         self.has_new_tables |= followed.tables > 0;
@@ -313,23 +360,21 @@ impl Round<'_> {
             view.objects += followed.objects;
             view.bytes += followed.bytes;
         });
-        self.take_keys(&source, prefix)?;
+        self.take_keys(source, prefix)?;
         if !self.copy.is_whole() {
-            let absent: Vec<&str> = self.copy.absent().take(3).collect();
-            return match absent[..] {
-                // Something is to be taken away as soon as the log has gone on.
-                [] => Ok(()),
-                _ => Err(wrong(
-                    prefix,
-                    format!("it does not have what its log names: {}, …", absent.join(", ")),
-                )),
-            };
+            return self.check_whole(prefix);
         }
-        self.hold(&source, prefix, &head)?;
+        self.hold(source, prefix, &head)?;
         if std::mem::take(&mut self.has_new_tables) {
             (self.shared.on_held)(prefix);
         }
         Ok(())
+    }
+
+    /// Whether everything is held that was read of the log.
+    #[cfg(test)]
+    pub(super) fn is_whole(&self) -> bool {
+        self.copy.is_whole() && self.copy.size() > 0 && self.copy.reached() == self.copy.size()
     }
 
     /// Remembers files that are to go, and deletes those whose time is over.
@@ -340,45 +385,60 @@ impl Round<'_> {
         Ok(self.leaving.forget_due(now)?)
     }
 
-    /// The first center that has the prefix and is there: its own, else one that holds a copy.
-    fn source(&self, prefix: &CenterName) -> Result<PeerSource, Error> {
-        let in_force = self.shared.charters.in_force();
-        let in_force = in_force.ok_or_else(|| wrong(prefix, "there is no charter".to_owned()))?;
-        let own = self.shared.center.genesis.center();
-        let mut problem = "no center that the charter names has a copy of it".to_owned();
-        for member in sources_of(&in_force.charter, prefix, &own) {
-            match self.shared.ways.source(&member, prefix) {
-                Ok(source) => {
-                    // The center itself is asked without a question whether it is there; a copy's holder may not have one.
-                    if member.name == *prefix || source.head(0).is_ok() {
-                        return Ok(source);
-                    }
-                    problem = format!("neither it nor {} gives it", member.name);
-                }
-                Err(error) => problem = error.to_string(),
+    /// A center that is gone erases nothing any more: what was erased in the country since is destroyed in its copy by who holds it.
+    fn forget_erased(&mut self, prefix: &CenterName) -> Result<(), Error> {
+        let registry = &self.shared.register.registry;
+        let version = registry.version();
+        if self.forgotten == Some(version) {
+            return Ok(());
+        }
+        for erasure in registry.erasures().map_err(|error| wrong(prefix, error.to_string()))? {
+            for key in &erasure.keys {
+                self.keyring.destroy(erasure.vehicle, *key)?;
             }
         }
-        Err(wrong(prefix, problem))
-    }
-
-    /// Takes the versions of the charter that the other center has and this one has not.
-    fn take_charters(&self, source: &PeerSource, theirs: u64) -> Result<(), Error> {
-        let charters = &self.shared.charters;
-        while charters.version() < theirs {
-            let note = source.charter(charters.version() + 1)?;
-            let applied = charters.apply(&note);
-            // Another thread may have taken it meanwhile.
-            if let Err(problem) = applied
-                && charters.version() < theirs
-            {
-                return Err(wrong(&source.prefix, format!("its charter is not taken: {problem}")));
-            }
-        }
+        self.forgotten = Some(version);
         Ok(())
     }
 
+    /// An error where the copy lacks something that its log names.
+    fn check_whole(&self, prefix: &CenterName) -> Result<(), Error> {
+        let absent: Vec<&str> = self.copy.absent().take(3).collect();
+        match absent[..] {
+            // Or something is to be taken away as soon as the log has gone on.
+            [] => Ok(()),
+            _ => Err(wrong(prefix, format!("it does not have what its log names: {}, …", absent.join(", ")))),
+        }
+    }
+
+    /// Who is asked, and the head that it shows: the center itself, or, where that is gone, whoever has most of it.
+    fn source(&self, prefix: &CenterName) -> Result<(Box<dyn Peer>, HeadAnswer), Error> {
+        let in_force = self.shared.charters.in_force();
+        let in_force = in_force.ok_or_else(|| wrong(prefix, "there is no charter".to_owned()))?;
+        let own = self.shared.center.genesis.center();
+        // A copy that is whole waits at the source for news; one that is not asks at once.
+        let after = if self.copy.is_whole() { self.copy.size() } else { 0 };
+        let mut problem = wrong(prefix, "no center that the charter names has a copy of it".to_owned());
+        let mut best: Option<(u64, Box<dyn Peer>, HeadAnswer)> = None;
+        for member in sources_of(&in_force.charter, prefix, &own) {
+            let asked = self.shared.network.peer(&member, prefix).and_then(|source| {
+                let answer = source
+                    .head(after)?
+                    .ok_or_else(|| wrong(prefix, format!("{} has nothing of it", member.name)))?;
+                let size = SignedCheckpoint::open(&answer.note, self.copy.log_key())?.size();
+                Ok((size, source, answer))
+            });
+            match asked {
+                Ok(asked) if best.as_ref().is_none_or(|(size, ..)| *size < asked.0) => best = Some(asked),
+                Ok(_) => {}
+                Err(error) => problem = error,
+            }
+        }
+        best.map(|(_, source, answer)| (source, answer)).ok_or(problem)
+    }
+
     /// Fetches the keys that changes of the registry made, and destroys those that they destroyed: before anything is cosigned.
-    fn take_keys(&mut self, source: &PeerSource, prefix: &CenterName) -> Result<(), Error> {
+    fn take_keys(&mut self, source: &dyn Peer, prefix: &CenterName) -> Result<(), Error> {
         if !self.has_own_key {
             // The key of what the center says of itself.
             fetch_keys(&self.keyring, source, &[(VehicleId::NONE, KeyPeriod::default())])?;
@@ -397,6 +457,7 @@ impl Round<'_> {
                 why: error.to_string(),
             })?;
             fetch_keys(&self.keyring, source, &keys.made)?;
+            self.forgotten = None;
             self.shared.register.adopt(prefix, &self.keyring, number, &bytes)?;
             for (vehicle, period) in keys.destroyed {
                 self.keyring.destroy(vehicle, period)?;
@@ -407,12 +468,7 @@ impl Round<'_> {
     }
 
     /// Cosigns the head, tells the center, and enters it in the own log.
-    fn hold(
-        &mut self,
-        source: &PeerSource,
-        prefix: &CenterName,
-        head: &SignedCheckpoint,
-    ) -> Result<(), Error> {
+    fn hold(&mut self, source: &dyn Peer, prefix: &CenterName, head: &SignedCheckpoint) -> Result<(), Error> {
         let (now, whole_at) = (self.shared.clock.monotonic(), self.shared.clock.now());
         self.shared.change_view(prefix, |view| view.whole_at = Some(whole_at));
         let is_new = self.copy.held().is_none_or(|held| held.size() < head.size());
@@ -428,7 +484,7 @@ impl Round<'_> {
                 view.held = cosigned.size();
                 view.held_at = Some(at);
             });
-            if self.shared.ways.member(prefix)?.state.is_here() {
+            if self.shared.member(prefix)?.state.is_here() {
                 source.tell_held(cosigned.note())?;
             }
         }
@@ -446,7 +502,7 @@ impl Round<'_> {
 /// Fetches those of the keys that are not there yet.
 pub(super) fn fetch_keys(
     keyring: &Keyring,
-    source: &PeerSource,
+    source: &dyn Peer,
     keys: &[(VehicleId, KeyPeriod)],
 ) -> Result<(), Error> {
     for keys in keys.chunks(KEYS_AT_ONCE) {

@@ -1,12 +1,15 @@
 //! Other centers of the country: who they are, what they may read here, and the copies that are held of them.
 //!
 //! Each center writes under its own prefix alone, and follows the logs of those that it holds copies of ([`mirror`]). A center is known
-//! by the public key that the charter names ([`tls`]); what it may read is the log, the objects and the charter ([`serve`]).
+//! by the public key that the charter names ([`tls`]); what it may read is the log, the objects and the charter ([`office`]). Nothing but
+//! [`ways`], [`source`], [`serve`] and [`listen`] knows a network: all else runs in a simulation.
 
 pub(crate) mod identity;
 mod leaving;
 pub(crate) mod listen;
 pub(crate) mod mirror;
+mod network;
+mod office;
 mod others;
 pub(crate) mod placement;
 pub(crate) mod receipts;
@@ -14,6 +17,8 @@ mod register;
 pub(crate) mod report;
 pub(crate) mod second;
 mod serve;
+#[cfg(test)]
+mod simulation;
 mod source;
 mod takeover;
 pub(crate) mod tls;

@@ -8,11 +8,13 @@ use tokio::sync::watch;
 
 use super::identity::PeerIdentity;
 use super::mirror::{Mirrors, OnHeld};
+use super::office::{HeldBooks, PeerOffice};
 use super::receipts::Receipts;
 use super::register::OnAdopted;
 use super::second::Second;
-use super::serve::{HeldBooks, PeerOffice, router};
+use super::serve::router;
 use super::takeover::{Tabled, TakeOver};
+use super::ways::Ways;
 use super::{listen, tls};
 use crate::api::Rooms;
 use crate::center::CenterError;
@@ -22,6 +24,9 @@ use crate::world::World;
 
 /// How often one looks whether the copies of other centers go on.
 const COPIES_TIME: Duration = Duration::from_secs(10);
+
+/// How long a take-over waits for the journal before it looks again: some flushes of a disk.
+const TAKE_OVER_PAUSE: Duration = Duration::from_millis(10);
 
 /// Why other centers can't be met.
 #[derive(Debug, thiserror::Error)]
@@ -76,19 +81,25 @@ impl Others {
     ) -> Result<Self, OthersError> {
         let center = &rooms.center;
         rooms.charters.write_vehicle_authorities(center)?;
-        let mirrors = Mirrors::new(rooms, declared, hooks.on_held, hooks.on_adopted, world)?;
+        let ways = Arc::new(Ways::new(rooms, declared, world)?);
+        let mirrors = Mirrors::new(rooms, ways.clone(), hooks.on_held, hooks.on_adopted, world)?;
         let receipts = Receipts::open(&center.folder, &center.genesis.log_key(), rooms.charters.clone());
         let receipts = receipts.map_err(OthersError::Receipts)?;
         let (receipts, held) = (Arc::new(receipts), Arc::new(HeldBooks::default()));
         let second = match center.settings.peer.ack_centers {
             1 => None,
             _ => {
-                let (ways, clock) = (mirrors.ways(), world.clock.clone());
-                let second = Second::start(rooms, ways, receipts.clone(), journal, clock);
+                let second =
+                    Second::start(rooms, ways.clone(), receipts.clone(), journal, world.clock.clone());
                 Some(Arc::new(second.map_err(OthersError::Thread)?))
             }
         };
-        let takeover = TakeOver::new(rooms, journal, held.clone(), hooks.tabled, stop.subscribe(), world);
+        let stop = stop.subscribe();
+        let pause = Box::new(move || {
+            std::thread::sleep(TAKE_OVER_PAUSE);
+            !*stop.borrow()
+        });
+        let takeover = TakeOver::new(rooms, journal, held.clone(), ways, hooks.tabled, pause, world);
         Ok(Self { mirrors: Arc::new(mirrors), receipts, second, held, takeover: Arc::new(takeover) })
     }
 

@@ -5,18 +5,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ledger::Error;
-use ledger::copy::Source;
+use ledger::copy::controls_after;
+use ledger::entry::Commitment;
+use ledger::{Error, SignedCheckpoint};
 use model::CenterName;
 use registry::{Adopted, Registry};
 use store::{Keyring, Names};
 
 use super::mirror::{Shared, fetch_keys};
-use super::source::PeerSource;
-use super::ways::wrong;
+use super::network::{Peer, wrong};
 
 /// Least time between two looks, so that many changes are taken over together.
-const LOOK_TIME: Duration = Duration::from_millis(100);
+pub(super) const LOOK_TIME: Duration = Duration::from_millis(100);
 
 /// What is called when something was taken over from another center: it must hold at once.
 pub(crate) type OnAdopted = Box<dyn Fn(&Adopted) + Send + Sync>;
@@ -76,41 +76,50 @@ impl Listening {
 
     /// Waits a while for the center to say something new, and takes over what its registry changed. Whether to go on.
     pub(super) fn look(&mut self, shared: &Shared, center: &CenterName) -> Result<bool, Error> {
-        let member = shared.ways.member(center)?;
+        let member = shared.member(center)?;
         if !member.state.is_here() {
             // What it had said lies in the copies of it, and with whoever took it over.
             return Ok(false);
         }
-        let source = shared.ways.source(&member, center)?;
-        let answer = source.head(self.size)?;
+        let source = shared.network.peer(&member, center)?;
+        let source = source.as_ref();
+        let answer = source.head(self.size)?.ok_or_else(|| wrong(center, "it has no log".to_owned()))?;
+        // Also from whom nothing is copied: whoever is copied may be the one that is lost.
+        shared.take_charters(source, center, answer.charter)?;
         let key = member.keys().map_err(|what| wrong(center, what))?.log;
-        let size = ledger::SignedCheckpoint::open(&answer.note, &key)?.size();
+        let head = SignedCheckpoint::open(&answer.note, &key)?;
         let known = shared.register.registry.adopted(center);
         let mut number = known.map_err(|error| wrong(center, error.to_string()))?;
-        while number < answer.controls && !shared.is_ending() {
-            if !self.take(shared, &source, center, number + 1)? {
-                // It is entered in a moment.
-                break;
+        if number < answer.controls {
+            for (entered, commitment) in controls_after(source, &head, number)? {
+                if shared.is_ending() || !self.take(shared, source, center, entered, &commitment)? {
+                    break;
+                }
+                number = entered;
             }
-            number += 1;
         }
+        // The last ones are entered in a moment.
         if number >= answer.controls {
-            self.size = size;
+            self.size = head.size();
         }
-        shared.sleep(LOOK_TIME);
         Ok(true)
     }
 
-    /// Whether the change is there.
+    /// Whether the change, which the log commits to, is there.
     fn take(
         &self,
         shared: &Shared,
-        source: &PeerSource,
+        source: &dyn Peer,
         center: &CenterName,
         number: u64,
+        commitment: &Commitment,
     ) -> Result<bool, Error> {
         let name = Names::new(center.clone()).control(number);
-        let Some((bytes, _)) = source.object(&name)? else { return Ok(false) };
+        let Some((bytes, opening)) = source.object(&name)? else { return Ok(false) };
+        if opening.commit(name.as_ref(), &bytes) != *commitment {
+            let why = "what was sent is not what the log names".to_owned();
+            return Err(Error::Corrupt { name: name.to_string(), why });
+        }
         let keys = registry::keys_of_control(number, &bytes)
             .map_err(|error| Error::Corrupt { name: name.to_string(), why: error.to_string() })?;
         fetch_keys(&self.keyring, source, &keys.made)?;

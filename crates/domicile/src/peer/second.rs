@@ -15,12 +15,14 @@ use ledger::entry::{Degraded, Word};
 use ledger::{Entry, Error};
 use model::{CenterName, Clock, GatewayName, Sequence};
 use parking_lot::Mutex;
+use registry::Registry;
 use store::{Journal, Tail, TailError};
+use tokio::runtime::Handle;
 use tokio::time::timeout;
 
+use super::network::{Network, wrong};
 use super::placement::holders;
 use super::receipts::Receipts;
-use super::ways::{Ways, wrong};
 use crate::api::Rooms;
 use crate::bookkeeping::Bookkeeper;
 use crate::charter::{Charters, Member};
@@ -59,46 +61,22 @@ pub(crate) struct Second {
 }
 
 impl Second {
-    /// Starts it; from when this returns no frame is acknowledged from here alone.
+    /// Starts it; from when this returns no frame is acknowledged from here alone. Called inside the runtime.
     ///
     /// # Errors
     /// Where the system gives no thread.
     pub(super) fn start(
         rooms: &Rooms,
-        ways: Arc<Ways>,
+        network: Arc<dyn Network>,
         receipts: Arc<Receipts>,
         journal: &Journal,
         clock: Arc<dyn Clock>,
     ) -> std::io::Result<Self> {
-        let (view, is_ending): (Arc<Mutex<SecondView>>, Arc<AtomicBool>) = Default::default();
-        let oldest = journal.oldest();
-        let held = Sequence(oldest.0.saturating_sub(1));
-        // Nobody waits for what an earlier run took in.
-        journal.acknowledge(Some(held));
-        let mut pusher = Pusher {
-            own: rooms.center.genesis.center(),
-            gateway: rooms.center.gateway(),
-            when_alone: rooms.center.settings.peer.when_alone,
-            charters: rooms.charters.clone(),
-            books: rooms.books.clone(),
-            journal: journal.clone(),
-            ways,
-            receipts,
-            view: view.clone(),
-            is_ending: is_ending.clone(),
-            tail: journal.tail(oldest),
-            held,
-            unproven: None,
-            freed: VecDeque::new(),
-            freeable: Sequence(0),
-            released: Sequence(0),
-            heard_at: clock.monotonic(),
-            bytes_held: journal.stats().bytes(),
-            is_degraded: false,
-            clock,
-        };
-        let thread =
-            std::thread::Builder::new().name("second-center".to_owned()).spawn(move || pusher.run())?;
+        let mut pusher = Pusher::new(rooms, network, receipts, journal, clock);
+        let (view, is_ending) = (pusher.view.clone(), Arc::new(AtomicBool::new(false)));
+        let (ends, runtime) = (is_ending.clone(), Handle::current());
+        let thread = std::thread::Builder::new().name("second-center".to_owned());
+        let thread = thread.spawn(move || pusher.run(&runtime, &ends))?;
         Ok(Self { view, is_ending, thread: Mutex::new(Some(thread)) })
     }
 
@@ -118,21 +96,26 @@ impl Second {
     }
 }
 
-struct Pusher {
+/// The work of the thread.
+pub(super) struct Pusher {
     own: CenterName,
     gateway: GatewayName,
     when_alone: WhenAlone,
     charters: Arc<Charters>,
     books: Arc<Bookkeeper>,
+    registry: Arc<Registry>,
     journal: Journal,
-    ways: Arc<Ways>,
+    network: Arc<dyn Network>,
     receipts: Arc<Receipts>,
     clock: Arc<dyn Clock>,
     view: Arc<Mutex<SecondView>>,
-    is_ending: Arc<AtomicBool>,
     tail: Tail,
     /// Frames up to here were pushed or lie in batches.
+    pushed: Sequence,
+    /// Those of them whose vehicles the other center knows too: they may be acknowledged.
     held: Sequence,
+    /// Frames up to the first were pushed; their vehicles are known where so many changes of this center's registry are taken over.
+    unknown: VecDeque<(Sequence, u64)>,
     /// Some frames up to there were sealed before they were pushed: they are held once the other center has so many entries of the log.
     unproven: Option<u64>,
     /// Frames up to the first are in batches that the log has within its first so many entries.
@@ -149,43 +132,103 @@ struct Pusher {
 }
 
 impl Pusher {
-    fn run(&mut self) {
+    /// From when this returns no frame is acknowledged from here alone.
+    pub(super) fn new(
+        rooms: &Rooms,
+        network: Arc<dyn Network>,
+        receipts: Arc<Receipts>,
+        journal: &Journal,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let oldest = journal.oldest();
+        let held = Sequence(oldest.0.saturating_sub(1));
+        // Nobody waits for what an earlier run took in.
+        journal.acknowledge(Some(held));
+        Self {
+            own: rooms.center.genesis.center(),
+            gateway: rooms.center.gateway(),
+            when_alone: rooms.center.settings.peer.when_alone,
+            charters: rooms.charters.clone(),
+            books: rooms.books.clone(),
+            registry: rooms.registry.clone(),
+            journal: journal.clone(),
+            network,
+            receipts,
+            view: Arc::default(),
+            tail: journal.tail(oldest),
+            pushed: held,
+            held,
+            unknown: VecDeque::new(),
+            unproven: None,
+            freed: VecDeque::new(),
+            freeable: Sequence(0),
+            released: Sequence(0),
+            heard_at: clock.monotonic(),
+            bytes_held: journal.stats().bytes(),
+            is_degraded: false,
+            clock,
+        }
+    }
+
+    fn run(&mut self, runtime: &Handle, is_ending: &AtomicBool) {
         let mut pause = RETRY_MIN;
         let mut complaint = String::new();
-        while !self.is_ending.load(Ordering::Relaxed) {
-            match self.push() {
-                Ok(()) => {
-                    (pause, complaint) = (RETRY_MIN, String::new());
-                    self.view.lock().problem.clear();
-                }
+        while !is_ending.load(Ordering::Relaxed) {
+            self.wait_for_news(runtime);
+            match self.step() {
+                Ok(()) => (pause, complaint) = (RETRY_MIN, String::new()),
                 Err(error) => {
                     let text = error.to_string();
                     if text != complaint {
                         tracing::warn!(error = %text, "no second center takes frames");
-                        complaint.clone_from(&text);
+                        complaint = text;
                     }
-                    self.view.lock().problem = text;
-                    self.tail = self.journal.tail(Sequence(self.held.0 + 1));
                     std::thread::sleep(pause);
                     pause = (pause * 2).min(RETRY_MAX);
                 }
             }
-            self.judge();
         }
+    }
+
+    /// Whether frames are acknowledged from here alone.
+    #[cfg(test)]
+    pub(super) fn is_degraded(&self) -> bool {
+        self.is_degraded
+    }
+
+    /// Pushes what is new, answers vehicles, and sees whether this center is alone. Waits for nothing but the other center.
+    pub(super) fn step(&mut self) -> Result<(), Error> {
+        let pushed = self.push();
+        match &pushed {
+            Ok(()) => self.view.lock().problem.clear(),
+            Err(error) => {
+                self.view.lock().problem = error.to_string();
+                self.tail = self.journal.tail(Sequence(self.pushed.0 + 1));
+            }
+        }
+        self.judge();
+        pushed
     }
 
     /// Pushes what is new, and answers vehicles.
     fn push(&mut self) -> Result<(), Error> {
         let member = self.second()?;
-        self.wait_for_news();
         let (text, last) = self.gather(&member.name)?;
         let freed = self.freed(&member.name);
-        if !text.is_empty() || freed > self.released {
-            let source = self.ways.source(&member, &self.own)?;
-            source.push_frames(&self.gateway, freed, text)?;
-            self.released = self.released.max(freed);
+        if last > self.pushed {
+            // The vehicles of these frames are known to this state of the registry.
+            self.unknown.push_back((last, self.registry.version().0));
         }
-        self.held = self.held.max(last);
+        if !text.is_empty() || freed > self.released || !self.unknown.is_empty() {
+            let source = self.network.peer(&member, &self.own)?;
+            let adopted = source.push_frames(&self.gateway, freed, text)?;
+            self.released = self.released.max(freed);
+            while let Some((through, _)) = self.unknown.front().filter(|(_, version)| *version <= adopted) {
+                self.held = self.held.max(*through);
+                self.unknown.pop_front();
+            }
+        }
+        self.pushed = self.pushed.max(last);
         if let Some(size) = self.unproven
             && self.receipts.held_by(&member.name) >= size
         {
@@ -214,19 +257,19 @@ impl Pusher {
         holders(&in_force.charter, &self.own).first().map(|member| (*member).clone()).ok_or_else(nobody)
     }
 
-    fn wait_for_news(&self) {
+    fn wait_for_news(&self, runtime: &Handle) {
         let next = self.tail.next_sequence();
         let mut committed = self.journal.committed();
         if *committed.borrow() < next {
             let news = committed.wait_for(|committed| *committed >= next);
             let _looked_at_in_any_case =
-                self.ways.block_on(async { timeout(LOOK_TIME, news).await.map(|_| ()) });
+                runtime.block_on(async { timeout(LOOK_TIME, news).await.map(|_| ()) });
         }
     }
 
     /// Durable frames as blocks, and the last of them.
     fn gather(&mut self, second: &CenterName) -> Result<(Vec<u8>, Sequence), Error> {
-        let (mut text, mut last) = (Vec::new(), self.held);
+        let (mut text, mut last) = (Vec::new(), self.pushed);
         while text.len() < PUSH_BYTES_MAX {
             match self.tail.next_group() {
                 Ok(Some(group)) => {

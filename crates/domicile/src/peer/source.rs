@@ -15,6 +15,7 @@ use parking_lot::Mutex;
 use store::ObjectPath;
 use tokio::runtime::Handle;
 
+use super::network::{HeadAnswer, Peer};
 use super::{CHARTER_HEADER, CONTROLS_HEADER, KeyName, OPENING_HEADER};
 use crate::egress::peer::PeerClient;
 
@@ -60,56 +61,37 @@ pub(super) struct PeerSource {
     pub(super) throttle: Arc<Throttle>,
 }
 
-/// The head of a log as a center gives it.
-pub(super) struct HeadAnswer {
-    pub(super) note: String,
-    /// The version of the charter that is in force there.
-    pub(super) charter: u64,
-    /// The number of the last change of its own registry; 0 where that is not said.
-    pub(super) controls: u64,
-}
-
-impl PeerSource {
-    /// The newest signed head of the log; waits a while for one of more than `after` entries.
-    pub(super) fn head(&self, after: u64) -> Result<HeadAnswer, Error> {
-        let (headers, body) = self.must(&format!("/peer/{}/head?after={after}", self.prefix))?;
+impl Peer for PeerSource {
+    fn head(&self, after: u64) -> Result<Option<HeadAnswer>, Error> {
+        let path = format!("/peer/{}/head?after={after}", self.prefix);
+        let Some((headers, body)) = self.ask(Method::GET, &path, Bytes::new())? else { return Ok(None) };
         let note = String::from_utf8(body.to_vec()).map_err(|_| self.wrong("its head is no text"))?;
-        let number = |header: &str| {
-            headers.get(header).and_then(|value| value.to_str().ok()?.parse().ok()).unwrap_or(0)
-        };
-        Ok(HeadAnswer { note, charter: number(CHARTER_HEADER), controls: number(CONTROLS_HEADER) })
+        let (charter, controls) = (number(&headers, CHARTER_HEADER), number(&headers, CONTROLS_HEADER));
+        Ok(Some(HeadAnswer { note, charter, controls }))
     }
 
-    /// A version of the charter.
-    pub(super) fn charter(&self, version: u64) -> Result<String, Error> {
+    fn charter(&self, version: u64) -> Result<String, Error> {
         let (_, body) = self.must(&format!("/peer/charter/{version}"))?;
         String::from_utf8(body.to_vec()).map_err(|_| self.wrong("a version of the charter is no text"))
     }
 
-    /// Tells the center that it holds a copy.
-    pub(super) fn tell_held(&self, note: &str) -> Result<(), Error> {
+    fn tell_held(&self, note: &str) -> Result<(), Error> {
         match self.ask(Method::POST, "/peer/held", Bytes::from(note.to_owned()))? {
             Some(_) => Ok(()),
             None => Err(self.wrong("it takes no receipts")),
         }
     }
 
-    /// Pushes durable frames of this center's journal ([`store::HeldBlock`]s); those up to `freed` may go there.
-    pub(super) fn push_frames(
-        &self,
-        gateway: &GatewayName,
-        freed: Sequence,
-        blocks: Vec<u8>,
-    ) -> Result<(), Error> {
+    fn push_frames(&self, gateway: &GatewayName, freed: Sequence, blocks: Vec<u8>) -> Result<u64, Error> {
         let path = format!("/peer/journal/{gateway}?freed={freed}");
         match self.ask(Method::POST, &path, blocks.into())? {
-            Some(_) => Ok(()),
+            Some((headers, _)) => Ok(number(&headers, CONTROLS_HEADER)),
             None => Err(self.wrong("it takes no frames")),
         }
     }
 
     /// Keys, wrapped for this center; `None` for those that were destroyed.
-    pub(super) fn keys(&self, wanted: &[(VehicleId, KeyPeriod)]) -> Result<Vec<Option<Bytes>>, Error> {
+    fn keys(&self, wanted: &[(VehicleId, KeyPeriod)]) -> Result<Vec<Option<Bytes>>, Error> {
         let names: Vec<KeyName> = wanted
             .iter()
             .map(|(vehicle, period)| KeyName { vehicle: vehicle.to_string(), period: period.0 })
@@ -129,7 +111,14 @@ impl PeerSource {
         };
         keys.into_iter().map(decode).collect()
     }
+}
 
+/// A header's number; 0 where there is none.
+fn number(headers: &HeaderMap, header: &str) -> u64 {
+    headers.get(header).and_then(|value| value.to_str().ok()?.parse().ok()).unwrap_or(0)
+}
+
+impl PeerSource {
     fn must(&self, path: &str) -> Result<(HeaderMap, Bytes), Error> {
         self.ask(Method::GET, path, Bytes::new())?.ok_or_else(|| self.wrong(&format!("it has no {path}")))
     }

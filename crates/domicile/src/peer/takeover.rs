@@ -2,29 +2,33 @@
 //! batches that came before its tables did, and frames that it had pushed and not sealed. They go through this center's own journal,
 //! are sealed and entered as any, and show in its tables.
 
-use std::collections::BTreeSet;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use model::{CenterName, Clock, Entropy, Frame, GatewayName, Sequence};
+use ledger::{LogReader, SignedCheckpoint};
+use model::{CenterName, Clock, Entropy, Frame, GatewayName, Sequence, VehicleId, Vin};
 use policy::RegistryVersion;
 use registry::Registry;
 use store::{AppendRefused, CommitWaiter, Journal, Keyring, Names, Store};
-use tokio::runtime::Handle;
-use tokio::sync::watch;
 
+use super::network::Network;
+use super::office::HeldBooks;
 use super::placement::holders;
-use super::serve::HeldBooks;
 use crate::api::Rooms;
 use crate::center::{Center, Packs};
-use crate::charter::{Charters, State};
+use crate::charter::{Charter, Charters, Member, State};
 use crate::pki::replace_file;
 use crate::world::World;
 
 /// Up to where the tables of a center's copy have the frames of a gateway; `None` where there are no tables here.
 pub(crate) type Tabled =
     Box<dyn Fn(&CenterName, &GatewayName) -> anyhow::Result<Option<Sequence>> + Send + Sync>;
+
+/// Lets a moment pass, in which the own journal goes on; `false` where the program ends.
+pub(super) type Pause = Box<dyn Fn() -> bool + Send + Sync>;
 
 /// Takes over what lost centers leave.
 pub(super) struct TakeOver {
@@ -35,11 +39,11 @@ pub(super) struct TakeOver {
     charters: Arc<Charters>,
     journal: Journal,
     held: Arc<HeldBooks>,
+    network: Arc<dyn Network>,
     tabled: Tabled,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
-    runtime: Handle,
-    stop: watch::Receiver<bool>,
+    pause: Pause,
     /// Frames taken over since the start.
     frames: AtomicU64,
 }
@@ -52,16 +56,18 @@ struct Taking<'a> {
     frames: u64,
     /// Frames of vehicles that were erased since.
     gone: u64,
+    /// Vehicles as they were looked up.
+    known: BTreeMap<VehicleId, Option<Vin>>,
 }
 
 impl TakeOver {
-    /// Called inside the runtime.
     pub(super) fn new(
         rooms: &Rooms,
         journal: &Journal,
         held: Arc<HeldBooks>,
+        network: Arc<dyn Network>,
         tabled: Tabled,
-        stop: watch::Receiver<bool>,
+        pause: Pause,
         world: &World,
     ) -> Self {
         Self {
@@ -72,11 +78,11 @@ impl TakeOver {
             charters: rooms.charters.clone(),
             journal: journal.clone(),
             held,
+            network,
             tabled,
             clock: world.clock.clone(),
             entropy: world.entropy.clone(),
-            runtime: Handle::current(),
-            stop,
+            pause,
             frames: AtomicU64::new(0),
         }
     }
@@ -102,7 +108,7 @@ impl TakeOver {
             if !is_mine(&member.name) || self.marker(&member.name).exists() {
                 continue;
             }
-            match self.take(&member.name) {
+            match self.must_have_most(&in_force.charter, member).and_then(|()| self.take(&member.name)) {
                 Ok(frames) => {
                     tracing::warn!(center = %member.name, frames, "the frames that a lost center leaves are taken over");
                 }
@@ -111,6 +117,35 @@ impl TakeOver {
                 }
             }
         }
+    }
+
+    /// That no other center has more of a lost center than lies here: what came later would show a second time. Each must know that the
+    /// center is lost, and so take nothing more from it.
+    ///
+    /// # Errors
+    /// Who may have more, or does not answer.
+    fn must_have_most(&self, charter: &Charter, lost: &Member) -> anyhow::Result<()> {
+        let own = self.center.genesis.center();
+        let key = lost.keys().map_err(anyhow::Error::msg)?.log;
+        let log = Names::new(lost.name.clone()).ledger();
+        let held = LogReader::new(self.store.objects().clone(), log, key.clone()).checkpoint()?;
+        let held = held.map_or(0, |held| held.size());
+        for other in charter.centers.iter().filter(|other| other.name != own && other.state.is_here()) {
+            let known = self.network.peer(other, &other.name)?.head(0)?.map_or(0, |answer| answer.charter);
+            anyhow::ensure!(
+                known >= charter.version,
+                "{} has version {known} of the charter, and may still take something from it",
+                other.name
+            );
+            let Some(answer) = self.network.peer(other, &lost.name)?.head(0)? else { continue };
+            let theirs = SignedCheckpoint::open(&answer.note, &key)?.size();
+            anyhow::ensure!(
+                theirs <= held,
+                "{} holds {theirs} entries of its log, and {held} lie here so far",
+                other.name
+            );
+        }
+        Ok(())
     }
 
     fn marker(&self, center: &CenterName) -> PathBuf {
@@ -141,7 +176,8 @@ impl TakeOver {
         let mut gateways: BTreeSet<GatewayName> = self.store.held_gateways(center)?.into_iter().collect();
         gateways.extend(batches.iter().map(|batch| batch.gateway.clone()));
         let waiter = Arc::new(CommitWaiter::new());
-        let mut taking = Taking { takeover: self, waiter, last: None, frames: 0, gone: 0 };
+        let mut taking =
+            Taking { takeover: self, waiter, last: None, frames: 0, gone: 0, known: BTreeMap::new() };
         let identity = self.center.identity()?;
         let (objects, names) = (self.store.objects().clone(), Names::new(center.clone()));
         let keyring = Keyring::new(objects, names, identity, self.entropy.clone());
@@ -194,7 +230,7 @@ impl Taking<'_> {
                     return Ok(());
                 }
                 Err(AppendRefused::Stale) => {}
-                Err(AppendRefused::Paused) => self.until(takeover.journal.ready())?,
+                Err(AppendRefused::Paused) => self.pause()?,
                 Err(AppendRefused::TooLarge) => {
                     anyhow::bail!("a frame is larger than this center's journal takes")
                 }
@@ -204,31 +240,30 @@ impl Taking<'_> {
     }
 
     fn facts(
-        &self,
+        &mut self,
         frame: &Frame<'_>,
     ) -> anyhow::Result<(RegistryVersion, Option<Arc<policy::VehicleFacts>>)> {
         let registry = &self.takeover.registry;
         let version = registry.version();
-        let known = registry.show_id(frame.vehicle)?;
-        Ok((version, known.and_then(|known| registry.lookup(&known.vin))))
+        let vin = match self.known.entry(frame.vehicle) {
+            Entry::Occupied(known) => *known.get(),
+            Entry::Vacant(place) => *place.insert(registry.find_id(frame.vehicle)?.map(|known| known.vin)),
+        };
+        Ok((version, vin.and_then(|vin| registry.lookup(&vin))))
     }
 
     /// Waits until all of it is durable here.
     fn finish(&self) -> anyhow::Result<()> {
         let Some(last) = self.last else { return Ok(()) };
-        let mut committed = self.takeover.journal.committed();
-        self.until(async move {
-            let _ended_with_the_journal = committed.wait_for(|committed| *committed >= last).await;
-        })
+        let committed = self.takeover.journal.committed();
+        while *committed.borrow() < last {
+            self.pause()?;
+        }
+        Ok(())
     }
 
-    fn until(&self, done: impl Future<Output = ()>) -> anyhow::Result<()> {
-        let mut stop = self.takeover.stop.clone();
-        self.takeover.runtime.block_on(async move {
-            tokio::select! {
-                () = done => Ok(()),
-                _ = stop.wait_for(|is_stopped| *is_stopped) => anyhow::bail!("the program ends"),
-            }
-        })
+    fn pause(&self) -> anyhow::Result<()> {
+        anyhow::ensure!((self.takeover.pause)(), "the program ends");
+        Ok(())
     }
 }

@@ -1,4 +1,4 @@
-//! The ways to other centers: one client for each, shared by all threads that ask it.
+//! The ways to other centers over TLS: one client for each, shared by all threads that ask it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use tokio::runtime::Handle;
 
 use super::identity::PeerIdentity;
+use super::network::{Network, Peer, wrong};
 use super::source::{PeerSource, Throttle};
 use super::tls;
 use crate::api::Rooms;
@@ -47,28 +48,6 @@ impl Ways {
         })
     }
 
-    /// What the charter in force says of a center.
-    pub(super) fn member(&self, center: &CenterName) -> Result<Member, Error> {
-        let in_force = self.charters.in_force();
-        let member = in_force.as_ref().and_then(|in_force| in_force.charter.member(center));
-        member.cloned().ok_or_else(|| wrong(center, "the charter does not name it".to_owned()))
-    }
-
-    /// A member, asked for what lies under a prefix: its own, or that of a copy that it holds.
-    pub(super) fn source(&self, member: &Member, prefix: &CenterName) -> Result<PeerSource, Error> {
-        Ok(PeerSource {
-            client: self.client(member)?,
-            prefix: prefix.clone(),
-            runtime: self.runtime.clone(),
-            throttle: self.throttle.clone(),
-        })
-    }
-
-    /// Waits for something on the thread that calls; not inside the runtime.
-    pub(super) fn block_on<T>(&self, done: impl Future<Output = T>) -> T {
-        self.runtime.block_on(done)
-    }
-
     fn client(&self, member: &Member) -> Result<Arc<PeerClient>, Error> {
         let mut clients = self.clients.lock();
         if let Some((known, client)) = clients.get(&member.name)
@@ -88,7 +67,13 @@ impl Ways {
     }
 }
 
-/// What is wrong with another center, or with the way to it: it is tried again.
-pub(super) fn wrong(center: &CenterName, why: String) -> Error {
-    Error::Unavailable { name: format!("center {center}"), why }
+impl Network for Ways {
+    fn peer(&self, member: &Member, prefix: &CenterName) -> Result<Box<dyn Peer>, Error> {
+        Ok(Box::new(PeerSource {
+            client: self.client(member)?,
+            prefix: prefix.clone(),
+            runtime: self.runtime.clone(),
+            throttle: self.throttle.clone(),
+        }))
+    }
 }
