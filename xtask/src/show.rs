@@ -37,6 +37,10 @@ pub(crate) const DEMONSTRATIONS: &[Demonstration] = &[
         about: "three centers under load, killed and cut off, one lost with its disk: each acked frame is in SQL once at each that is left",
     },
     Demonstration {
+        name: "namespaces",
+        about: "root, Linux: three centers on machines of their own join, die, are cut off, drained and lost; a capture sees no other address",
+    },
+    Demonstration {
         name: "simulation",
         about: "10,000 simulated countries with power cuts, cut links and lost centers hold; each defect that is put in is found",
     },

@@ -30,6 +30,7 @@ use crate::hooks::hooks;
 use crate::housekeeping::Housekeeper;
 use crate::ingress::connections::{Connections, Nudge};
 use crate::ingress::diary::Diary;
+use crate::ingress::drain::drain;
 use crate::ingress::gate::{self, Gate, claimed_vin, refused_certificate};
 use crate::ingress::listener::{ListenError, Listeners, Service};
 use crate::ingress::tls::{Clients, RefusedCertificates, Reload, Tls, TlsError, TlsFiles};
@@ -311,6 +312,9 @@ impl Serving {
         };
         serving.listen(world, started_at)?;
         serving.others.meet(&serving.rooms, &serving.stop, world)?;
+        let (connections, charters) = (serving.gate.connections.clone(), serving.rooms.charters.clone());
+        let (own, seconds) = (center.genesis.center(), settings.peer.drain_s);
+        tokio::spawn(drain(connections, charters, own, seconds, serving.stop.subscribe()));
         let shown = declared.clone();
         serving.rooms.metrics.add_gauges(move |gauges| egress_gauges(&shown, gauges));
         serving.keep_certificates(world.clock.clone());

@@ -98,6 +98,7 @@ impl Fleet {
                 vehicle: index,
                 target,
                 pace: self.pace,
+                directory: None,
                 outages: self.outages,
                 report: self.report.clone(),
                 observer: None,

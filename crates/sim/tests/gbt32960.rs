@@ -158,6 +158,7 @@ async fn what_was_not_acknowledged_is_sent_again_as_supplementary_data() {
             speaks: Speaks::Gbt(LoginFacts::of(Edition::V2016, 0)),
         },
         pace: Pace::Every(Duration::from_millis(10)),
+        directory: None,
         outages: Some(Outages { every: Duration::from_millis(150), longest: Duration::from_millis(20) }),
         report: report.clone(),
         observer: None,

@@ -1,7 +1,7 @@
 //! A center as a child process: how `demo` and `bench` run one, so that what they show and measure is `domicile serve` itself.
 
 use std::fs::File;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -24,9 +24,10 @@ const LOG_LINES_SHOWN: usize = 15;
 /// In a benchmark a vehicle may send as fast as it can.
 const MESSAGES_PER_MINUTE_UNBOUNDED: &str = "1000000000";
 
-/// The loopback ports that a center listens on.
+/// Where a center listens: on loopback, as a rule.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ports {
+    pub(super) host: IpAddr,
     pub(super) tesla: u16,
     pub(super) gbt: u16,
     pub(super) gbt_tls: u16,
@@ -57,7 +58,25 @@ impl Ports {
             .iter()
             .map(|listener| Ok(listener.local_addr()?.port()))
             .collect::<std::io::Result<Vec<u16>>>()?;
-        Ok(Self { tesla: ports[0], gbt: ports[1], gbt_tls: ports[2], http: ports[3], postgres: ports[4] })
+        let host = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        Ok(Self {
+            host,
+            tesla: ports[0],
+            gbt: ports[1],
+            gbt_tls: ports[2],
+            http: ports[3],
+            postgres: ports[4],
+        })
+    }
+
+    /// The protocols' own ports at an address where nobody else is.
+    pub(super) fn own_at(host: IpAddr) -> Self {
+        Self { host, tesla: 4443, gbt: 32_960, gbt_tls: 32_961, http: 8700, postgres: 5433 }
+    }
+
+    /// A port's address.
+    pub(super) fn at(&self, port: u16) -> SocketAddr {
+        SocketAddr::new(self.host, port)
     }
 }
 
@@ -76,6 +95,23 @@ pub(super) struct ServerOptions {
     pub(super) unbounded: bool,
     /// What it logs; `None` is the program's own default.
     pub(super) log: Option<&'static str>,
+}
+
+/// The machine that a center runs on: this one, or a network namespace that stands for another (ip-netns(8)).
+#[derive(Clone, Debug, Default)]
+pub(super) struct Machine {
+    pub(super) namespace: Option<String>,
+}
+
+impl Machine {
+    /// This program, to be run there.
+    fn program(&self) -> anyhow::Result<Command> {
+        let Some(namespace) = &self.namespace else { return program() };
+        let own = std::env::current_exe().context("finding this program's own file")?;
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", namespace]).arg(own);
+        Ok(command)
+    }
 }
 
 /// A running `domicile serve`.
@@ -97,10 +133,20 @@ impl Server {
         options: ServerOptions,
         environment: &[(&str, String)],
     ) -> anyhow::Result<Self> {
+        Self::start_on(&Machine::default(), folder, options, environment)
+    }
+
+    /// As [`Server::start_with`], on a machine.
+    pub(super) fn start_on(
+        machine: &Machine,
+        folder: &Path,
+        options: ServerOptions,
+        environment: &[(&str, String)],
+    ) -> anyhow::Result<Self> {
         let log = folder.join("serve.log");
         let output = File::options().create(true).append(true).open(&log).context("opening serve.log")?;
-        let Ports { tesla, gbt, gbt_tls, http, postgres } = options.ports;
-        let mut command = program()?;
+        let Ports { tesla, gbt, gbt_tls, http, postgres, .. } = options.ports;
+        let mut command = machine.program()?;
         command.arg("serve").arg("--dir").arg(folder);
         for (name, port) in [
             ("DOMICILE_TESLA_LISTEN", tesla),
@@ -109,7 +155,7 @@ impl Server {
             ("DOMICILE_HTTP_LISTEN", http),
             ("DOMICILE_POSTGRES_LISTEN", postgres),
         ] {
-            command.env(name, loopback(port).to_string());
+            command.env(name, options.ports.at(port).to_string());
         }
         command.envs(environment.iter().map(|(name, value)| (name, value)));
         if let Some(log) = options.log {
@@ -140,7 +186,7 @@ impl Server {
                 bail!("`domicile serve` ended ({status}); its last words:\n{}", self.last_words());
             }
             #[expect(clippy::disallowed_methods, reason = "whether the center that was started here listens")]
-            let listens = |port: u16| TcpStream::connect(loopback(port)).is_ok();
+            let listens = |port: u16| TcpStream::connect(self.options.ports.at(port)).is_ok();
             if listens(self.options.ports.tesla) && listens(self.options.ports.gbt_tls) {
                 return Ok(());
             }
@@ -248,30 +294,81 @@ pub(super) fn raise_file_limit() -> anyhow::Result<u64> {
     Ok(maximum.unwrap_or(u64::MAX))
 }
 
-/// A link to a center: while it is cut nothing passes, and what was open ends.
-pub(super) async fn link(listener: tokio::net::TcpListener, to: SocketAddr, is_cut: Arc<AtomicBool>) {
-    while let Ok((mut from, _)) = listener.accept().await {
-        let is_cut = is_cut.clone();
+/// What a link to a center does to what passes.
+#[derive(Clone)]
+pub(super) struct Link {
+    /// While it is cut nothing passes, and what was open ends.
+    pub(super) is_cut: Arc<AtomicBool>,
+    /// What it adds to each way. Where that is something, one piece in a hundred gets lost and is sent again, which holds up what follows.
+    pub(super) delay: Duration,
+}
+
+/// One piece in so many gets lost, and is sent again after so long: the shortest time after which TCP does it (RFC 6298, section 2.4,
+/// as Linux has it).
+const LOST_ONE_IN: u64 = 100;
+const SENT_AGAIN_AFTER: Duration = Duration::from_millis(200);
+/// Pieces on their way, and the bytes of one at most.
+const PIECES_MAX: usize = 256;
+const PIECE_BYTES_MAX: usize = 16 << 10;
+
+/// Passes connections on over a link.
+pub(super) async fn link(listener: tokio::net::TcpListener, to: SocketAddr, by: Link) {
+    while let Ok((from, _)) = listener.accept().await {
+        let by = by.clone();
         tokio::spawn(async move {
-            if is_cut.load(Ordering::Relaxed) {
+            if by.is_cut.load(Ordering::Relaxed) {
                 return;
             }
             #[expect(
                 clippy::disallowed_methods,
                 reason = "the link between two centers that were started here"
             )]
-            let Ok(mut onward) = tokio::net::TcpStream::connect(to).await else { return };
+            let Ok(onward) = tokio::net::TcpStream::connect(to).await else { return };
             let cut = async {
-                while !is_cut.load(Ordering::Relaxed) {
+                while !by.is_cut.load(Ordering::Relaxed) {
                     tokio::time::sleep(Duration::from_millis(20)).await;
                 }
             };
+            let ((near_in, near_out), (far_in, far_out)) = (from.into_split(), onward.into_split());
             tokio::select! {
-                _ = tokio::io::copy_bidirectional(&mut from, &mut onward) => {}
+                _ = async { tokio::join!(pass(near_in, far_out, by.delay), pass(far_in, near_out, by.delay)) } => {}
                 () = cut => {}
             }
         });
     }
+}
+
+/// Passes what comes on to the other side, in order, each piece so much later.
+async fn pass(
+    mut from: impl tokio::io::AsyncRead + Unpin,
+    mut to: impl tokio::io::AsyncWrite + Unpin,
+    delay: Duration,
+) {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    let (send, mut pieces) = tokio::sync::mpsc::channel::<(tokio::time::Instant, Vec<u8>)>(PIECES_MAX);
+    let reading = async move {
+        let mut piece = vec![0; PIECE_BYTES_MAX];
+        for number in 1_u64.. {
+            let Ok(length @ 1..) = from.read(&mut piece).await else { return };
+            let is_lost = !delay.is_zero() && number.is_multiple_of(LOST_ONE_IN);
+            let late = delay + if is_lost { SENT_AGAIN_AFTER } else { Duration::ZERO };
+            if send.send((tokio::time::Instant::now() + late, piece[..length].to_vec())).await.is_err() {
+                return;
+            }
+        }
+    };
+    let writing = async {
+        while let Some((due, piece)) = pieces.recv().await {
+            tokio::time::sleep_until(due).await;
+            if to.write_all(&piece).await.is_err() {
+                return;
+            }
+        }
+        // The other side has ended in good order, or is gone: either way there is no more.
+        let _ = to.shutdown().await;
+    };
+    tokio::join!(reading, writing);
 }
 
 /// A time such as `30s`, `500ms`, `5m` or `1h`.

@@ -237,6 +237,15 @@ impl Connections {
         }
     }
 
+    /// Tells so many connections something, those that have been there longest.
+    pub(crate) fn nudge_oldest(&self, count: usize, nudge: Nudge) {
+        let mut all: Vec<Arc<Connection>> = self.live.lock().values().cloned().collect();
+        if count < all.len() {
+            all.select_nth_unstable_by_key(count, |connection| (connection.since_s, connection.id));
+        }
+        all.iter().take(count).for_each(|connection| connection.nudge(nudge));
+    }
+
     /// Visits all connections, under the table's lock.
     pub(crate) fn for_each(&self, mut visit: impl FnMut(&Connection)) {
         for connection in self.live.lock().values() {
@@ -317,6 +326,22 @@ mod tests {
     fn nudges(seat: &Seat) -> u8 {
         let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
         seat.connection().poll_nudges(&mut cx).map_or(0, |nudges| nudges.0)
+    }
+
+    #[test]
+    fn the_oldest_are_told_first() {
+        let table = table(10);
+        let seats: Vec<Seat> = (0..5_u32)
+            .map(|second| {
+                table.enter(Protocol::Tesla, IpAddr::V4(Ipv4Addr::LOCALHOST), UtcMicros(1), 9 - second)
+            })
+            .map(|seat| seat.expect("room"))
+            .collect();
+        table.nudge_oldest(2, super::Nudge::Shutdown);
+        let told: Vec<bool> = seats.iter().map(|seat| nudges(seat) == super::Nudge::Shutdown as u8).collect();
+        assert_eq!(told, [false, false, false, true, true]);
+        table.nudge_oldest(9, super::Nudge::Sweep);
+        assert!(seats.iter().all(|seat| nudges(seat) == super::Nudge::Sweep as u8));
     }
 
     #[test]

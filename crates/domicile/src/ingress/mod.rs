@@ -7,6 +7,7 @@ mod answers;
 pub(crate) mod connections;
 mod dialogue;
 pub(crate) mod diary;
+pub(crate) mod drain;
 pub(crate) mod gate;
 mod gbt32960;
 mod line;

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, bail};
-use ledger::entry::Mirrored;
+use ledger::entry::{Minute, Mirrored};
 use ledger::trace::{Trace, mirrored, trace};
 use ledger::{LogReader, SignedCheckpoint, StoreTiles, TreeView};
 use model::{CenterName, UtcMicros};
@@ -163,7 +163,7 @@ impl<'a> Sources<'a> {
             for holder in
                 charter.centers.iter().filter(|holder| holder.name != member.name && holder.state.is_here())
             {
-                copies.extend(self.holding(charter, &member.name, &holder.name, &receipts)?);
+                copies.extend(self.holding(charter, &member.name, &holder.name, &receipts, now)?);
             }
             let known = copies.iter().map(|copy| copy.entries).max().or(entries);
             let whole = copies.iter().filter(|copy| Some(copy.entries) == known).count();
@@ -176,7 +176,7 @@ impl<'a> Sources<'a> {
                 copies,
             });
         }
-        let object = object.map(|object| self.object(charter, object, as_of)).transpose()?;
+        let object = object.map(|object| self.object(charter, object, as_of, now)).transpose()?;
         Ok(Report {
             country: genesis.country().to_string(),
             cluster: genesis.cluster().to_owned(),
@@ -191,10 +191,9 @@ impl<'a> Sources<'a> {
     }
 
     /// What a center has said that it holds of another.
-    fn said(&self, holder: &CenterName, source: &CenterName) -> anyhow::Result<Vec<(UtcMicros, Mirrored)>> {
+    fn said(&self, holder: &CenterName, source: &CenterName) -> anyhow::Result<Vec<(Minute, Mirrored)>> {
         let Some((_, reader, checkpoint)) = self.log(holder)? else { return Ok(Vec::new()) };
-        let said = mirrored(&reader, Self::view(&reader, &checkpoint)?, source)?;
-        Ok(said.into_iter().map(|(at, mirrored)| (at.start(), mirrored)).collect())
+        Ok(mirrored(&reader, Self::view(&reader, &checkpoint)?, source)?)
     }
 
     fn holding(
@@ -203,11 +202,12 @@ impl<'a> Sources<'a> {
         source: &CenterName,
         holder: &CenterName,
         receipts: &BTreeMap<CenterName, SignedCheckpoint>,
+        now: UtcMicros,
     ) -> anyhow::Result<Option<Holding>> {
         let member = charter.member(holder).context("a center of the charter")?;
         let key = member.keys().map_err(anyhow::Error::msg)?.mirror;
         let said = self.said(holder, source)?;
-        let mut newest = said.last().map(|(at, mirrored)| (mirrored.size, *at));
+        let mut newest = said.last().map(|(at, mirrored)| (mirrored.size, at.start()));
         // What it has cosigned is newer than what it has entered: the receipt that it gave this center, or the copy that lies here.
         let own = self.center.genesis.center();
         let cosigned = if *source == own {
@@ -227,7 +227,7 @@ impl<'a> Sources<'a> {
             center: holder.to_string(),
             site: member.site.clone(),
             entries,
-            since: said.first().map(|(at, _)| at.to_string()),
+            since: said.first().map(|(at, _)| at.end().min(now).to_string()),
             verified: Some(at.to_string()),
         }))
     }
@@ -237,6 +237,7 @@ impl<'a> Sources<'a> {
         charter: &Charter,
         object: &str,
         as_of: Option<UtcMicros>,
+        now: UtcMicros,
     ) -> anyhow::Result<ObjectPlacement> {
         let source: CenterName =
             object.split('/').next().and_then(|center| center.parse().ok()).with_context(|| {
@@ -254,7 +255,8 @@ impl<'a> Sources<'a> {
         };
         let mut copies = Vec::new();
         let origin = charter.member(&source).context("a center of the charter")?;
-        copies.push((origin, entered.at.start(), removed.as_ref().map(|(told, _)| told.at.start())));
+        // Entries speak of minutes: a copy was there at the latest by the end of the one, and at least up to the start of the other.
+        copies.push((origin, entered.at.end().min(now), removed.as_ref().map(|(told, _)| told.at.start())));
         for holder in charter.centers.iter().filter(|holder| holder.name != source) {
             let said = self.said(&holder.name, &source)?;
             let first = |index: u64| said.iter().find(|(_, held)| held.size > index).map(|(at, _)| *at);
@@ -262,7 +264,7 @@ impl<'a> Sources<'a> {
             if let Some(since) =
                 first(entered.index).filter(|_| removed.is_none() || until != first(entered.index))
             {
-                copies.push((holder, since, until));
+                copies.push((holder, since.end().min(now), until.map(Minute::start)));
             }
         }
         let own = self.center.genesis.center();

@@ -152,6 +152,7 @@ pub(crate) struct Peer {
     pub(crate) ack_centers: u32,
     pub(crate) when_alone: WhenAlone,
     pub(crate) replication: u32,
+    pub(crate) drain_s: u32,
 }
 
 /// `[ledger]`

@@ -164,6 +164,12 @@ pub(super) const SETTINGS: &[Setting] = &[
         "In how many centers everything lies: what the country's first charter begins with.",
     ),
     setting(
+        "peer",
+        "drain_s",
+        "600",
+        "When this center is drained its vehicles' connections are closed one after the other, all within this time.",
+    ),
+    setting(
         "ledger",
         "witnesses",
         "[]",

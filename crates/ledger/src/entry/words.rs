@@ -43,6 +43,11 @@ impl Minute {
     pub const fn start(self) -> UtcMicros {
         UtcMicros(self.0.saturating_mul(Self::MICROS))
     }
+
+    /// The start of the next one: what was entered in this one had come to pass by then.
+    pub const fn end(self) -> UtcMicros {
+        UtcMicros(self.0.saturating_add(1).saturating_mul(Self::MICROS))
+    }
 }
 
 /// `2026-11-24T20:10Z`.

@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use super::error::ClientError;
 use super::link::{Answer, Link, Message, Target};
 use super::report::{Report, count};
+use super::tls::Endpoint;
 
 /// Messages that a vehicle keeps while they are not acknowledged; then the oldest goes, as in real ones.
 const KEPT_MAX: usize = 5_000;
@@ -33,6 +34,12 @@ pub trait Source: Send {
 pub trait AckObserver: Send + Sync {
     /// The center says that this message of this vehicle is durable.
     fn acked(&self, vehicle: u32, number: u64);
+}
+
+/// Says where vehicles connect to, as a name service does: it is asked before each connection.
+pub trait Directory: Send + Sync {
+    /// Where this vehicle is to connect to now.
+    fn endpoint(&self, vehicle: u32) -> Endpoint;
 }
 
 /// When a vehicle sends.
@@ -59,6 +66,8 @@ pub struct Driver {
     pub vehicle: u32,
     /// What it connects to.
     pub target: Target,
+    /// Where else than the target says.
+    pub directory: Option<Arc<dyn Directory>>,
     /// When it sends.
     pub pace: Pace,
     /// Whether and how it loses the connection.
@@ -140,8 +149,12 @@ impl Run<'_> {
     async fn connect(&mut self, stop: &mut watch::Receiver<bool>) -> Option<Result<Link, ClientError>> {
         let driver = self.driver;
         let rng = StdRng::seed_from_u64(self.rng.random());
+        let mut target = driver.target.clone();
+        if let Some(directory) = &driver.directory {
+            target.endpoint = directory.endpoint(driver.vehicle);
+        }
         tokio::select! {
-            link = Link::connect(&driver.target, driver.clock.now(), rng) => Some(link),
+            link = Link::connect(&target, driver.clock.now(), rng) => Some(link),
             () = stopped(stop) => None,
         }
     }

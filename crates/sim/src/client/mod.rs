@@ -9,7 +9,7 @@ mod link;
 mod report;
 mod tls;
 
-pub use driver::{AckObserver, Driver, Outages, Pace, Source};
+pub use driver::{AckObserver, Directory, Driver, Outages, Pace, Source};
 pub use error::ClientError;
 pub use link::{Answer, Body, Link, Message, Speaks, Target};
 pub use report::{Counts, Latency, Report};

@@ -293,6 +293,7 @@ pub(super) fn drive(
                 speaks,
             },
             pace: Pace::Every(INTERVAL),
+            directory: None,
             outages: None,
             report: report.clone(),
             observer: None,

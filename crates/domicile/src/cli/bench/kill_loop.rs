@@ -12,7 +12,9 @@ use model::{Class, Event, Position, Protocol, Reading, ReadingSink, UtcMicros};
 use parking_lot::Mutex;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use sim::client::{AckObserver, Body, Driver, Endpoint, Message, Pace, Report, Source, Speaks, Target};
+use sim::client::{
+    AckObserver, Body, Directory, Driver, Endpoint, Message, Pace, Report, Source, Speaks, Target,
+};
 use sim::gbt32960::LoginFacts;
 use sim::load::{Numbered, NumberedKind, sent_bytes};
 use sim::vehicle::vin;
@@ -20,7 +22,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use wire::gbt32960::{CoordinateSystem, Edition, Keys};
 
-use super::super::harness::{Ports, Server, ServerOptions, loopback, run_program};
+use super::super::harness::{Ports, Server, ServerOptions, run_program};
 use super::super::sim::{Wallet, summary};
 use super::bookkeeping::{entered_frames, verify_ledger};
 use super::chores::{self, Chores};
@@ -172,7 +174,8 @@ impl KillLoop {
         world: &World,
     ) -> anyhow::Result<JoinSet<()>> {
         let wallet = Wallet::open(&workshop.folder, world)?;
-        let load = NumberedLoad { wallet: &wallet, start, acked, report, stop, seed: self.seed };
+        let load =
+            NumberedLoad { wallet: &wallet, start, acked, report, stop, seed: self.seed, directory: None };
         let mut tasks = JoinSet::new();
         for index in 0..NUMBERED {
             load.drive(&mut tasks, index, workshop.ports, world)?;
@@ -281,6 +284,8 @@ pub(super) struct NumberedLoad<'a> {
     pub(super) report: &'a Arc<Report>,
     pub(super) stop: &'a watch::Receiver<bool>,
     pub(super) seed: u64,
+    /// Where else than to their first center they may be sent.
+    pub(super) directory: Option<Arc<dyn Directory>>,
 }
 
 impl NumberedLoad<'_> {
@@ -293,16 +298,17 @@ impl NumberedLoad<'_> {
         world: &World,
     ) -> anyhow::Result<()> {
         let kind = KINDS[index as usize % KINDS.len()];
-        let (port, speaks) = match kind {
-            NumberedKind::Tesla => (ports.tesla, Speaks::Tesla),
-            NumberedKind::Gbt(edition) => (ports.gbt_tls, Speaks::Gbt(LoginFacts::of(edition, index))),
+        let speaks = match kind {
+            NumberedKind::Tesla => Speaks::Tesla,
+            NumberedKind::Gbt(edition) => Speaks::Gbt(LoginFacts::of(edition, index)),
         };
         let vin = vin(index);
         let tls = Some(self.wallet.trust()?.connector(Some(&self.wallet.credentials(&vin, world)?))?);
         let driver = Driver {
             vehicle: index,
-            target: Target { endpoint: Endpoint::at(loopback(port)), tls, source: None, vin, speaks },
+            target: Target { endpoint: endpoint_of(index, &ports), tls, source: None, vin, speaks },
             pace: Pace::Every(INTERVAL),
+            directory: self.directory.clone(),
             outages: None,
             report: self.report.clone(),
             observer: Some(self.acked.clone()),
@@ -322,6 +328,15 @@ impl Verdict {
     pub(super) fn holds(&self) -> bool {
         self.acked > 0 && (self.missing, self.doubled, self.partial, self.unentered) == (0, 0, 0, 0)
     }
+}
+
+/// Where a vehicle connects to at a center.
+pub(super) fn endpoint_of(index: u32, ports: &Ports) -> Endpoint {
+    let port = match KINDS[index as usize % KINDS.len()] {
+        NumberedKind::Tesla => ports.tesla,
+        NumberedKind::Gbt(_) => ports.gbt_tls,
+    };
+    Endpoint::at(ports.at(port))
 }
 
 fn serve(workshop: &Workshop, chores: Option<&Chores>) -> anyhow::Result<Server> {

@@ -3,11 +3,14 @@
 mod bookkeeping;
 mod chores;
 mod connections;
+mod country;
 mod disk;
 mod ingest;
 mod kill_loop;
 mod load;
 mod lose_center;
+mod namespaces;
+mod placed;
 mod process;
 #[cfg(feature = "lake")]
 mod query;
@@ -30,6 +33,7 @@ enum What {
     Connections(connections::Connections),
     KillLoop(kill_loop::KillLoop),
     LoseCenter(lose_center::LoseCenter),
+    Namespaces(namespaces::Namespaces),
     #[cfg(feature = "lake")]
     Query(query::Query),
     #[command(hide = true)]
@@ -61,6 +65,7 @@ impl Bench {
             What::Connections(connections) => connections.run(world),
             What::KillLoop(kill_loop) => kill_loop.run(world),
             What::LoseCenter(lose_center) => lose_center.run(world),
+            What::Namespaces(namespaces) => namespaces.run(world),
             #[cfg(feature = "lake")]
             What::Query(query) => query.run(world),
             What::Load(load) => load.run(world),
