@@ -318,14 +318,14 @@ impl Serving {
         let shown = declared.clone();
         serving.rooms.metrics.add_gauges(move |gauges| egress_gauges(&shown, gauges));
         serving.keep_certificates(world.clock.clone());
-        if center.settings.ledger.witnesses.is_empty() {
-            tracing::warn!(
-                "no witness cosigns this center's log: a store that is rolled back together with ledger.seen would not be noticed \
-                 (ledger.witnesses)"
-            );
-        } else {
+        if !center.settings.ledger.witnesses.is_empty() {
             let cosigning = Cosigning::new(&center, &declared, serving.rooms.books.clone(), world)?;
             tokio::spawn(cosigning.run(serving.stop.subscribe()));
+        } else if serving.rooms.charters.others().is_empty() {
+            tracing::warn!(
+                "no witness cosigns this center's log, and no other center holds a copy of it: a store that is rolled back together \
+                 with ledger.seen would not be noticed (ledger.witnesses)"
+            );
         }
         Ok(serving)
     }

@@ -69,6 +69,18 @@ impl Rooms {
     /// # Errors
     /// [`store::Error::InUse`] (inside) where another process has the folder, and whatever is wrong with the folder.
     pub(crate) fn open(folder: &Path, world: &World) -> Result<Self, OfficeError> {
+        let rooms = Self::open_to_serve(folder, world)?;
+        if rooms.center.settings.ledger.witnesses.is_empty() {
+            rooms.books.book().ledger().allow(None)?;
+        }
+        Ok(rooms)
+    }
+
+    /// As [`Rooms::open`], but that nothing is signed where other centers can be asked first what they hold of the log.
+    ///
+    /// # Errors
+    /// As [`Rooms::open`].
+    pub(crate) fn open_to_serve(folder: &Path, world: &World) -> Result<Self, OfficeError> {
         let center = Center::open(folder, world)?;
         let (clock, entropy) = (Arc::clone(&world.clock), Arc::clone(&world.entropy));
         let outside = store::World { clock, entropy, disk: Arc::new(OsDisk) };
@@ -172,8 +184,8 @@ fn ledger_parts(center: &Center, store: &Store, world: &World) -> Result<ledger:
     })
 }
 
-/// Opens the book of a ledger that is the one which was seen last. Without witnesses there is nobody to ask what was seen of the log,
-/// and it signs at once.
+/// Opens the book of a ledger that is the one which was seen last. A center that is alone and without witnesses has nobody to ask what was
+/// seen of the log, and signs at once.
 fn open_book(
     center: &Center,
     store: &Store,
@@ -182,10 +194,11 @@ fn open_book(
 ) -> Result<(Book, Seen), OfficeError> {
     let seen = Seen::of(&center.folder);
     seen.check(&ledger, &center.genesis.log_key())?;
-    if center.settings.ledger.witnesses.is_empty() {
+    let (objects, names) = (store.objects().clone(), store.names().clone());
+    let is_alone = objects.list(&names.charters())?.is_empty();
+    if center.settings.ledger.witnesses.is_empty() && is_alone {
         ledger.allow(None)?;
     }
-    let (objects, names) = (store.objects().clone(), store.names().clone());
     let (clock, entropy) = (Arc::clone(&world.clock), Arc::clone(&world.entropy));
     Ok((Book::open(ledger, objects, names, clock, entropy)?, seen))
 }

@@ -51,7 +51,7 @@ enum Verb {
         #[command(flatten)]
         folder: Folder,
     },
-    /// Stage that no vehicles are to be sent to a center any more; it goes on being copied. Its open connections stay
+    /// Stage that no vehicles are to be sent to a center any more; it goes on being copied, and lets its vehicles go (peer.drain_s)
     Drain {
         name: CenterName,
         #[command(flatten)]

@@ -33,7 +33,7 @@ impl Serve {
         let folder = self.folder.path(world);
         // Before there is any thread, because those that exist already stay as they are.
         confine(&Center::open(&folder, world)?)?;
-        let rooms = Rooms::open(&folder, world)?;
+        let rooms = Rooms::open_to_serve(&folder, world)?;
         let runtime = Builder::new_multi_thread().enable_all().thread_name("serve").build()?;
         runtime.block_on(serve(rooms, world))
     }

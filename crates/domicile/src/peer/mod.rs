@@ -4,6 +4,7 @@
 //! by the public key that the charter names ([`tls`]); what it may read is the log, the objects and the charter ([`office`]). Nothing but
 //! [`ways`], [`source`], [`serve`] and [`listen`] knows a network: all else runs in a simulation.
 
+mod guard;
 pub(crate) mod identity;
 mod leaving;
 pub(crate) mod listen;

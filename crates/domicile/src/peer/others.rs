@@ -6,8 +6,10 @@ use std::time::Duration;
 use store::Journal;
 use tokio::sync::watch;
 
+use super::guard::{ASK_INTERVAL, Guard};
 use super::identity::PeerIdentity;
 use super::mirror::{Mirrors, OnHeld};
+use super::network::Network;
 use super::office::{HeldBooks, PeerOffice};
 use super::receipts::Receipts;
 use super::register::OnAdopted;
@@ -64,6 +66,7 @@ pub(crate) struct Others {
     pub(crate) second: Option<Arc<Second>>,
     held: Arc<HeldBooks>,
     takeover: Arc<TakeOver>,
+    network: Arc<dyn Network>,
 }
 
 impl Others {
@@ -99,8 +102,15 @@ impl Others {
             std::thread::sleep(TAKE_OVER_PAUSE);
             !*stop.borrow()
         });
-        let takeover = TakeOver::new(rooms, journal, held.clone(), ways, hooks.tabled, pause, world);
-        Ok(Self { mirrors: Arc::new(mirrors), receipts, second, held, takeover: Arc::new(takeover) })
+        let takeover = TakeOver::new(rooms, journal, held.clone(), ways.clone(), hooks.tabled, pause, world);
+        Ok(Self {
+            mirrors: Arc::new(mirrors),
+            receipts,
+            second,
+            held,
+            takeover: Arc::new(takeover),
+            network: ways,
+        })
     }
 
     /// Frames taken over from lost centers since the start.
@@ -114,6 +124,17 @@ impl Others {
             second.finish();
         }
         self.mirrors.finish();
+    }
+
+    /// Asks other centers what they hold of this one's log, and lets it be signed.
+    fn guard(&self, rooms: &Rooms, stop: &watch::Sender<bool>, world: &World) {
+        let mut guard = Guard::new(rooms, self.network.clone(), world.clock.clone());
+        let stop = stop.subscribe();
+        tokio::task::spawn_blocking(move || {
+            while !*stop.borrow() && !guard.step() {
+                std::thread::sleep(ASK_INTERVAL);
+            }
+        });
     }
 
     /// Listens for other centers, and follows those that the charter, whenever it changes, says are to be followed. Called inside the
@@ -139,6 +160,7 @@ impl Others {
             let router = router(Arc::new(office));
             tokio::spawn(listen::listen(address, charters.clone(), config, router, stop.subscribe()));
         }
+        self.guard(rooms, stop, world);
         let (mirrors, takeover) = (self.mirrors.clone(), self.takeover.clone());
         let (mut versions, mut stop) = (charters.subscribe(), stop.subscribe());
         let mut looks = tokio::time::interval(COPIES_TIME);

@@ -432,6 +432,41 @@ fn a_center_that_is_alone_says_so_and_goes_on_where_it_is_told_to() {
     });
 }
 
+/// A store that was set back to an earlier state, together with the note beside it, is found out by what another center holds: nothing
+/// is signed on top of it.
+#[test]
+fn a_center_whose_disk_was_set_back_signs_nothing_new() {
+    let country = Country::new();
+    let (mut second, settings) = country.join("beijing-1", "1");
+    country.at_first(&["center", "activate", "beijing-1"]);
+    country.at_first(&["center", "apply", "--version", "2"]);
+    eventually("the first holds what the second has", || is_held(&second, "shanghai-1").then_some(()));
+    second.kill();
+    let earlier = second.folder.path().join("earlier");
+    let copied = Command::new("cp").arg("-a").arg(second.path()).arg(&earlier).status().expect("cp runs");
+    assert!(copied.success());
+    second.serve_again();
+    let entries = |center: &Center| metric(center, "ledger_entries");
+    let before = entries(&second);
+    second.add(VIN, "CN");
+    eventually("the first holds that too", || {
+        (entries(&second) > before && is_held(&second, "shanghai-1")).then_some(())
+    });
+    second.kill();
+    std::fs::rename(second.path(), second.folder.path().join("later")).expect("moved");
+    std::fs::rename(&earlier, second.path()).expect("moved");
+    second.serve_again();
+    let before = entries(&second);
+    eventually("it says that its store was set back", || {
+        (metric(&second, "ledger_failing") > 0.0).then_some(())
+    });
+    second.add(OTHER, "CN");
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    assert_eq!(entries(&second), before, "nothing is entered");
+    let verified = domicile(&country.first.path(), &["ledger", "verify", "--of", "beijing-1"], &settings);
+    assert!(verified.contains("verified"), "{verified}");
+}
+
 /// Entries with a text in the first bundle of a center's log.
 fn entries_with(center: &Center, text: &str) -> usize {
     let bundles = center.path().join("store/shanghai-1/ledger/tile/entries");

@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use policy::{Refusal, Rules, Signature, Transport, Via};
 use store::{AppendRefused, CommitWaiter, Journal, JournalHands, Names, Objects, Store};
 
+use super::super::guard::Guard;
 use super::super::mirror::{Mirrors, Round, Work};
 use super::super::network::Network;
 use super::super::office::{HeldBooks, PeerOffice};
@@ -61,6 +62,7 @@ pub(super) struct Program {
     rounds: BTreeMap<CenterName, Option<Round>>,
     listening: BTreeMap<CenterName, Option<Listening>>,
     pub(super) pusher: Option<Pusher>,
+    guard: Guard,
     takeover: TakeOver,
     pub(super) gate: Gate,
     eraser: erasure::Desk,
@@ -150,6 +152,7 @@ impl Machine {
             }
             erases.fetch_or(adopted.erasures > 0, Ordering::Relaxed);
         });
+        let guard = Guard::new(&rooms, plug.clone(), world.clock.clone());
         let mirrors = Mirrors::new(&rooms, plug.clone(), Box::new(|_| {}), on_adopted, world)?;
         let pusher = (center.settings.peer.ack_centers > 1)
             .then(|| Pusher::new(&rooms, plug.clone(), receipts.clone(), &journal, world.clock.clone()));
@@ -186,6 +189,7 @@ impl Machine {
             rounds,
             listening,
             pusher,
+            guard,
             takeover,
             gate,
             eraser,
@@ -286,6 +290,7 @@ impl Program {
         if closes_segment {
             self.hands.lock().close_segment();
         }
+        self.guard.step();
         self.hands.lock().seal()?;
         self.worker.step()?;
         self.ledger.commit()?;

@@ -1,0 +1,108 @@
+//! Before a center that has no witnesses signs anything after its start, it asks the other centers what they hold of its log: a store
+//! that was set back to an earlier state would else sign another history on top of it (a fork), and what came between would be gone
+//! without a word. A center that nobody answers in time goes on, because a country that is split goes on; what it signed the others hold
+//! against their copies as soon as they hear of it.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ledger::{SignedCheckpoint, tree};
+use model::{CenterName, Clock};
+
+use super::network::Network;
+use crate::api::Rooms;
+use crate::bookkeeping::Bookkeeper;
+use crate::center::Center;
+use crate::charter::Charters;
+
+/// How long the others are waited for: longer than a center takes to start, far shorter than a journal takes to fill up.
+const ASK_TIME_MAX: Duration = Duration::from_secs(20);
+/// How long after a round of questions those that did not answer are asked again.
+pub(super) const ASK_INTERVAL: Duration = Duration::from_millis(500);
+
+/// Asks until it is known whether the log may be signed.
+pub(super) struct Guard {
+    center: Arc<Center>,
+    books: Arc<Bookkeeper>,
+    charters: Arc<Charters>,
+    network: Arc<dyn Network>,
+    clock: Arc<dyn Clock>,
+    began_at: Duration,
+    answered: BTreeSet<CenterName>,
+}
+
+impl Guard {
+    pub(super) fn new(rooms: &Rooms, network: Arc<dyn Network>, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            center: rooms.center.clone(),
+            books: rooms.books.clone(),
+            charters: rooms.charters.clone(),
+            network,
+            began_at: clock.monotonic(),
+            clock,
+            answered: BTreeSet::new(),
+        }
+    }
+
+    /// Asks those that have not answered yet. Whether all is said.
+    pub(super) fn step(&mut self) -> bool {
+        let ledger = self.books.book().ledger();
+        let has_witnesses = !self.center.settings.ledger.witnesses.is_empty();
+        if has_witnesses || !ledger.status().held {
+            return true;
+        }
+        let own = self.center.genesis.center();
+        let mut silent = Vec::new();
+        for member in self.charters.others() {
+            if self.answered.contains(&member.name) {
+                continue;
+            }
+            let answer = self.network.peer(&member, &own).and_then(|peer| peer.head(0));
+            match answer {
+                Ok(held) => {
+                    if let Some(held) = held
+                        && let Err(what) = self.judge(&held.note)
+                    {
+                        let words = format!("{} holds another history of it: {what}", member.name);
+                        tracing::error!(
+                            center = %member.name, %what,
+                            "nothing is signed: this log is not the one that another center holds a copy of; the store was set back or \
+                             exchanged. Bring the newest store back"
+                        );
+                        self.books.dispute(Some(words));
+                        return true;
+                    }
+                    self.answered.insert(member.name);
+                }
+                Err(error) => silent.push(format!("{} ({error})", member.name)),
+            }
+        }
+        if !silent.is_empty() && self.clock.monotonic().saturating_sub(self.began_at) < ASK_TIME_MAX {
+            return false;
+        }
+        if !silent.is_empty() {
+            tracing::warn!(
+                silent = silent.join(", "),
+                "not every other center could be asked what it holds of this log; it is signed all the same"
+            );
+        }
+        if let Err(error) = ledger.allow(None) {
+            tracing::error!(%error, "the log can't be signed");
+        }
+        true
+    }
+
+    /// Whether what another center holds is an earlier state of this log.
+    fn judge(&self, held: &str) -> Result<(), ledger::Error> {
+        let held = SignedCheckpoint::open(held, &self.center.genesis.log_key())?;
+        let ledger = self.books.book().ledger();
+        let ours = ledger.checkpoint();
+        if held.size() > ours.size() {
+            // From here on it says so to everybody who asks.
+            return ledger.allow(Some(held.size()));
+        }
+        let proof = ledger.consistency_proof(held.size(), ours.size())?;
+        tree::verify_consistency(held.size(), held.root(), ours.size(), ours.root(), &proof)
+    }
+}
