@@ -141,6 +141,11 @@ impl Charter {
         }
     }
 
+    /// The country that it is of.
+    pub(crate) fn country(&self) -> &str {
+        &self.country
+    }
+
     /// The center of a name.
     pub(crate) fn member(&self, name: &CenterName) -> Option<&Member> {
         self.centers.iter().find(|member| member.name == *name)

@@ -1,5 +1,6 @@
 //! `domicile center …`: the country's centers: let one join, change what one does, see how it would be, apply it.
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
@@ -7,7 +8,7 @@ use ledger::SigningKey;
 use model::CenterName;
 
 use super::client::{Client, converse};
-use super::{Folder, Format, Refused};
+use super::{Folder, Format, Refused, dns};
 use crate::api::centers::{CentersView, CharterView, NewCharter};
 use crate::center::{Center, Role};
 use crate::charter::{Change, Charter, Charters, JoinRequest, Package, Staged, State};
@@ -27,6 +28,23 @@ enum Verb {
     List {
         #[arg(long, value_enum, default_value_t = Format::Table)]
         format: Format,
+        #[command(flatten)]
+        folder: Folder,
+    },
+    /// Print DNS records of the one name under which vehicles reach the centers that take them, with weights
+    Dns {
+        /// The name that vehicles are configured with
+        #[arg(long, value_name = "NAME")]
+        name: String,
+        /// The port that they connect to
+        #[arg(long, default_value_t = 4443)]
+        port: u16,
+        /// Seconds that others may remember the records
+        #[arg(long, value_name = "SECONDS", default_value_t = dns::TTL_DEFAULT)]
+        ttl: u32,
+        /// Where vehicles reach a center, where that is another address than the one that other centers use: NAME=ADDRESS
+        #[arg(long, value_name = "NAME=ADDRESS", value_parser = dns::center_at)]
+        at: Vec<(CenterName, IpAddr)>,
         #[command(flatten)]
         folder: Folder,
     },
@@ -105,6 +123,16 @@ impl Centers {
     pub(crate) fn run(self, world: &World) -> anyhow::Result<()> {
         match self.verb {
             Verb::List { format, folder } => list(format, &folder.path(world), world),
+            Verb::Dns { name, port, ttl, at, folder } => {
+                let folder = folder.path(world);
+                let charter = charter_of(&Center::open(&folder, world)?, &ask(&folder, world)?)?;
+                let charter =
+                    charter.context("no charter names another center: one address record is all there is")?;
+                let at = at.into_iter().collect();
+                let wanted = dns::Wanted { name: &name, port, ttl, at: &at };
+                say!("{}", dns::zone(&charter, &wanted)?.trim_end());
+                Ok(())
+            }
             Verb::Invite { out, folder } => invite(&out, &Center::open(&folder.path(world), world)?),
             Verb::Add { request, folder } => {
                 let request =

@@ -13,6 +13,7 @@ mod client;
 mod copies;
 mod decode;
 mod demo;
+mod dns;
 mod doctor;
 mod egress;
 mod harness;

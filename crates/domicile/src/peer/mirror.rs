@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use ledger::copy::Copy;
+use ledger::copy::{Copy, Followed};
 use ledger::entry::{Mirrored, Root};
 use ledger::{Entry, Error, Kind, SignedCheckpoint, SigningKey, cosignature};
 use model::{CenterName, Clock, Entropy, KeyPeriod, UtcMicros, VehicleId};
@@ -351,7 +351,8 @@ impl Round {
             return self.check_whole(prefix);
         }
         self.shared.change_view(prefix, |view| view.head = head.size());
-        let followed = self.copy.follow(source, &head)?;
+        let mut followed = Followed::default();
+        let outcome = self.copy.follow(source, &head, &mut followed);
         self.controls.extend(&followed.controls);
         self.news += followed.news;
         self.has_new_tables |= followed.tables > 0;
@@ -360,6 +361,7 @@ impl Round {
             view.objects += followed.objects;
             view.bytes += followed.bytes;
         });
+        outcome?;
         self.take_keys(source, prefix)?;
         if !self.copy.is_whole() {
             return self.check_whole(prefix);

@@ -372,8 +372,11 @@ fn what_was_acknowledged_from_two_centers_outlives_one_that_is_lost_with_its_dis
     assert_eq!(metric(first, "second_center_failing"), 1.0);
     let (second, settings) = country.join("beijing-1", "1");
     assert_eq!(early.hear(), Some(Said::Ack(b"early".to_vec())), "it is acknowledged once the second has it");
+    let records = || country.at_first(&["center", "dns", "--name", "cars.example.cn"]);
+    assert_eq!(records().matches(" SRV 10 100 ").count(), 1, "one that joins takes no vehicles");
     country.at_first(&["center", "activate", "beijing-1"]);
     country.at_first(&["center", "apply", "--version", "2"]);
+    assert_eq!(records().matches(" SRV 10 50 ").count(), 2);
 
     drive(first, VIN, 100, 20);
     eventually("some of it is sealed and copied", || {

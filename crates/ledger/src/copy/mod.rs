@@ -170,13 +170,18 @@ impl Copy {
         self.absent.is_empty() && self.due.is_empty()
     }
 
-    /// Goes on to a head of the log.
+    /// Goes on to a head of the log. `followed` is told what that brought, also where it ends with an error: what was taken in is not
+    /// gone through again, and what it asks of others must not be forgotten.
     ///
     /// # Errors
     /// [`Error::RolledBack`] and [`Error::Forked`] where the head is of an older or another log than the one that is held: then
     /// nothing was changed. [`Error::Corrupt`] where the source sends what its log does not name. After any error the next call goes on.
-    pub fn follow(&mut self, source: &dyn Source, head: &SignedCheckpoint) -> Result<Followed, Error> {
-        let mut followed = Followed::default();
+    pub fn follow(
+        &mut self,
+        source: &dyn Source,
+        head: &SignedCheckpoint,
+        followed: &mut Followed,
+    ) -> Result<(), Error> {
         let known = self.edge.size();
         if head.size() < known {
             return Err(Error::RolledBack { ours: head.size(), seen: known });
@@ -189,7 +194,7 @@ impl Copy {
         for index in known / width..head.size().div_ceil(width) {
             let entries = view.bundle(index)?;
             let new = entries.get((self.edge.size() - index * width) as usize..).unwrap_or_default();
-            self.step(source, new, &mut followed)?;
+            self.step(source, new, followed)?;
             let (mut edge, mut bundle) = (self.edge.clone(), self.bundle.clone());
             let growth = edge.grow(&mut bundle, new.iter().map(Vec::as_slice))?;
             self.write_tiles(&growth)?;
@@ -197,8 +202,7 @@ impl Copy {
             followed.entries += new.len() as u64;
         }
         self.fetch_signature(source)?;
-        self.destroy_due(source, &mut followed)?;
-        Ok(followed)
+        self.destroy_due(source, followed)
     }
 
     /// Says that the head that was followed last is held: `cosigned` is that head, with the cosignature that promises it.

@@ -88,7 +88,8 @@ impl Mirror {
     fn follow(&self, store: &Store<'_>) -> Result<Followed, Error> {
         let mut copy = self.copy(store.world);
         let head = store.head();
-        let mut followed = copy.follow(store, &head)?;
+        let mut followed = Followed::default();
+        copy.follow(store, &head, &mut followed)?;
         copy.discard(&std::mem::take(&mut followed.leaving)).expect("discarded");
         copy.hold(self.cosigned(&head))?;
         Ok(followed)
@@ -198,6 +199,29 @@ fn a_copy_that_begins_late_takes_what_is_left() {
     mirror.assert_same(&world);
 }
 
+/// Also where it ends with an error: whoever copies fetches keys by it, and would else never.
+#[test]
+fn what_following_brought_is_told_wherever_it_is_cut() {
+    let world = filled();
+    go_on(&world);
+    let whole = Mirror::new().follow(&Store::new(&world)).expect("followed").controls;
+    assert!(!whole.is_empty());
+    for answers in 1.. {
+        let (mirror, store) = (Mirror::new(), Store::new(&world));
+        let (mut copy, mut followed) = (mirror.copy(&world), Followed::default());
+        store.answers.store(answers, Ordering::Relaxed);
+        let cut = copy.follow(&store, &store.head(), &mut followed);
+        if cut.is_ok() {
+            return;
+        }
+        store.answers.store(i64::MAX, Ordering::Relaxed);
+        copy.follow(&store, &store.head(), &mut followed).expect("followed");
+        followed.controls.sort_unstable();
+        followed.controls.dedup();
+        assert_eq!(followed.controls, whole, "cut after {answers} answers");
+    }
+}
+
 #[test]
 fn a_copy_that_was_cut_anywhere_is_finished_later() {
     let world = filled();
@@ -232,7 +256,7 @@ fn nothing_is_held_while_an_object_is_missing() {
     store.instead.lock().insert(batch.clone(), None);
     let mut copy = mirror.copy(&world);
     let head = store.head();
-    copy.follow(&store, &head).expect("followed");
+    copy.follow(&store, &head, &mut Followed::default()).expect("followed");
     assert_eq!(copy.absent().collect::<Vec<_>>(), [batch.as_str()]);
     assert!(matches!(copy.hold(mirror.cosigned(&head)), Err(Error::NotPublishable { .. })));
     assert_eq!(mirror.copy(&world).size(), 0);
@@ -241,7 +265,7 @@ fn nothing_is_held_while_an_object_is_missing() {
     book.destroy(Destruction::Expired, Ground::Term, &[Path::from(batch.as_str())], SOON).expect("destroyed");
     assert!(book.ledger().close(SOON));
     let head = store.head();
-    copy.follow(&store, &head).expect("followed");
+    copy.follow(&store, &head, &mut Followed::default()).expect("followed");
     copy.hold(mirror.cosigned(&head)).expect("nothing is missing now");
 }
 
@@ -277,7 +301,7 @@ fn what_rots_in_a_copy_before_it_is_held_is_fetched_again() {
     let mirror = Mirror::new();
     let store = Store::new(&world);
     let mut copy = mirror.copy(&world);
-    copy.follow(&store, &store.head()).expect("followed");
+    copy.follow(&store, &store.head(), &mut Followed::default()).expect("followed");
     drop(copy);
     let control = world.names.control(2);
     mirror.objects.delete(&control).expect("deleted");
