@@ -25,3 +25,26 @@ fn a_center_lost_with_its_disk_takes_no_acknowledged_frame_with_it() {
     assert_eq!(said.matches("0 missing, 0 doubled, 0 half there").count(), 2, "{said}");
     assert!(said.contains("exactly once at each center that is left"), "{said}");
 }
+
+/// Three centers of one country in one command, twice: the second time they go on.
+#[test]
+fn the_demonstration_of_three_centers_ends_with_one_answer_and_goes_on() {
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
+    let demo = || {
+        let output = Command::new(env!("CARGO_BIN_EXE_domicile"))
+            .args(["demo", "--centers", "3", "--for", "6s", "--dir"])
+            .arg(folder.path())
+            .output()
+            .expect("the program runs");
+        let (said, complaint) =
+            (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "{said}\n{complaint}");
+        assert!(said.contains("Each center answers the same for the country."), "{said}");
+        let rows =
+            said.lines().rev().find_map(|line| line.rsplit_once("country's rows ")).expect("a count").1;
+        rows.parse::<u64>().expect("a number")
+    };
+    let first = demo();
+    assert!(first > 1_000, "{first} rows");
+    assert!(demo() > first);
+}

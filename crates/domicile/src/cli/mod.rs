@@ -11,6 +11,7 @@ mod center;
 mod client;
 #[cfg(feature = "lake")]
 mod copies;
+mod country;
 mod decode;
 mod demo;
 mod dns;

@@ -13,9 +13,10 @@ use sim::client::Report;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use super::super::country::Country;
 use super::super::sim::{Wallet, summary};
-use super::country::Country;
 use super::kill_loop::{Acked, HISTORY_MICROS, NUMBERED, NumberedLoad, expected, wait_for_ack};
+use super::rows::{check_rows, numbered};
 use crate::world::World;
 
 /// The time under load between two blows, and how long a link is cut or a center is down at most.
@@ -48,8 +49,9 @@ impl LoseCenter {
     }
 
     fn go(&self, country: &mut Country, world: &World) -> anyhow::Result<()> {
-        country.begin(world)?;
-        country.join(&[1, 2], world)?;
+        let (vehicles, last) = numbered();
+        country.begin(&vehicles, world)?;
+        country.join(&[1, 2], &last, world)?;
         println!("three centers serve, and each knows all vehicles");
         let start = world.clock.now().plus_micros(-HISTORY_MICROS);
         let expected = expected(start, &|_| true)?;
@@ -93,7 +95,7 @@ impl LoseCenter {
         country.runtime.block_on(async { while drivers.join_next().await.is_some() {} });
         drop(stop);
         println!("{}", summary(&report));
-        country.check_rows(&acked, &expected, began, world)?;
+        check_rows(country, &acked, &expected, began, world)?;
         country.check_books()?;
         print!("{}", country.sites[heir].run(&["placement", "report"])?);
         println!(

@@ -3,7 +3,6 @@
 mod bookkeeping;
 mod chores;
 mod connections;
-mod country;
 mod disk;
 mod ingest;
 mod kill_loop;
@@ -14,6 +13,7 @@ mod placed;
 mod process;
 #[cfg(feature = "lake")]
 mod query;
+mod rows;
 mod workshop;
 
 use clap::{Args, Subcommand, ValueEnum};

@@ -17,11 +17,12 @@ use sim::client::{Directory, Endpoint, Report};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use super::super::country::{Country, DRAIN_SECONDS, NAMES, Place, Site};
 use super::super::harness::{Ports, duration};
 use super::super::sim::{Wallet, summary};
-use super::country::{Country, DRAIN_SECONDS, NAMES, Place, Site};
 use super::kill_loop::{Acked, HISTORY_MICROS, NUMBERED, NumberedLoad, endpoint_of, expected, wait_for_ack};
 use super::placed::Disks;
+use super::rows::{check_rows, numbered};
 use crate::world::World;
 
 /// The time under load between two events.
@@ -94,8 +95,9 @@ impl Namespaces {
 
     fn go(&self, country: &mut Country, world: &World) -> anyhow::Result<()> {
         let (first, second, third) = (0, 1, 2);
-        country.begin(world)?;
-        country.join(&[second], world)?;
+        let (vehicles, last) = numbered();
+        country.begin(&vehicles, world)?;
+        country.join(&[second], &last, world)?;
         say(world, "two centers serve");
         let start = world.clock.now().plus_micros(-HISTORY_MICROS);
         let expected = expected(start, &|_| true)?;
@@ -130,7 +132,7 @@ impl Namespaces {
             Ok(())
         };
         calm("under load")?;
-        country.join(&[third], world)?;
+        country.join(&[third], &last, world)?;
         drive(&mut drivers, country, true)?;
         say(world, "a third center has joined under load, and takes vehicles");
         calm("after the third joined")?;
@@ -158,7 +160,7 @@ impl Namespaces {
         drop(stop);
         say(world, "the second is called lost");
         println!("{}", summary(&report));
-        country.check_rows(&acked, &expected, began, world)?;
+        check_rows(country, &acked, &expected, began, world)?;
         country.check_books()?;
         print!("{}", country.sites[first].run(&["placement", "report"])?);
         disks.check(country, first, self.seed, world)?;

@@ -10,7 +10,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 
-use super::country::{Country, Site};
+use super::super::country::{Country, Site};
 use crate::peer::report::Report;
 use crate::world::World;
 

@@ -1,7 +1,6 @@
-//! Three centers of a country that acknowledge from two, each a process of its own: on loopback, behind links that can be cut, or each
-//! in a network namespace.
+//! Three centers of a country that acknowledge from two, each a process of its own: on loopback, behind links that can be cut or at
+//! addresses that stay, or each in a network namespace.
 
-use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,13 +8,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use sim::vehicle::vin;
+use model::Vin;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 
-use super::super::harness::{Link, Machine, Ports, Server, ServerOptions, link, register, run_program_with};
-use super::kill_loop::{Acked, NUMBERED, Verdict, judge, rows_of};
-use super::workshop::pseudonym;
+use super::harness::{
+    Link, Machine, Ports, Server, ServerOptions, link, register, run_program, run_program_with,
+};
 use crate::world::World;
 
 /// The centers, the first of which begins the country.
@@ -28,8 +27,6 @@ pub(super) const DRAIN_SECONDS: u32 = 10;
 const PEER_PORT: u16 = 8701;
 /// Each center must say that it is joined, and know each vehicle, within this time.
 const JOIN_TIME_MAX: Duration = Duration::from_secs(60);
-/// What a lost center leaves must be in SQL within this time.
-const RECOVERY_TIME_MAX: Duration = Duration::from_secs(180);
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
 /// A machine for a center: a network namespace, its address there, and the address on the way to it at which others reach it.
@@ -47,6 +44,8 @@ pub(super) struct Site {
     pub(super) ports: Ports,
     machine: Machine,
     networks: &'static str,
+    /// In how many centers everything lies.
+    replication: usize,
     listen: SocketAddr,
     address: SocketAddr,
     pub(super) is_cut: Arc<AtomicBool>,
@@ -92,6 +91,7 @@ impl Country {
                 ports: Ports::free()?,
                 machine: Machine::default(),
                 networks: "[\"127.0.0.0/8\"]",
+                replication: 2,
                 listen: at(number + 1),
                 address: at(number),
                 is_cut: Arc::default(),
@@ -118,6 +118,7 @@ impl Country {
                 ports: Ports::own_at(place.own),
                 machine: Machine { namespace: Some(place.namespace.clone()) },
                 networks: "[\"10.0.0.0/8\"]",
+                replication: 2,
                 listen: SocketAddr::new(place.own, PEER_PORT),
                 address: SocketAddr::new(place.way, PEER_PORT),
                 is_cut: Arc::default(),
@@ -132,7 +133,10 @@ impl Country {
     fn empty(parent: &Path, world: &World) -> anyhow::Result<Self> {
         let mut name = [0; 4];
         world.entropy.fill(&mut name);
-        let folder = parent.join(format!("domicile-country-{:08x}", u32::from_be_bytes(name)));
+        Self::in_folder(parent.join(format!("domicile-country-{:08x}", u32::from_be_bytes(name))))
+    }
+
+    fn in_folder(folder: PathBuf) -> anyhow::Result<Self> {
         std::fs::create_dir_all(&folder)?;
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
         Ok(Self { folder, sites: Vec::new(), runtime, keep: false, version: 0 })
@@ -145,19 +149,41 @@ impl Country {
         Ok(())
     }
 
-    /// Makes the first center with its vehicles and serves it.
-    pub(super) fn begin(&mut self, world: &World) -> anyhow::Result<()> {
+    /// At addresses on loopback that stay, so that it can go on another time; nothing lies between the centers.
+    pub(super) fn that_stays(folder: &Path) -> anyhow::Result<Self> {
+        let at = |number| SocketAddr::from(([127, 77, 0, number], PEER_PORT));
+        let mut country = Self::in_folder(folder.to_owned())?;
+        country.keep = true;
+        for (number, name) in (1_u8..).zip(NAMES) {
+            country.sites.push(Site {
+                name,
+                folder: folder.join(name),
+                ports: Ports::free()?,
+                machine: Machine::default(),
+                networks: "[\"127.0.0.0/8\"]",
+                // Each answers for the whole country.
+                replication: NAMES.len(),
+                listen: at(number),
+                address: at(number),
+                is_cut: Arc::default(),
+                server: None,
+            });
+        }
+        Ok(country)
+    }
+
+    /// Makes the first center with its vehicles, a CSV file of them, and serves it.
+    pub(super) fn begin(&mut self, vehicles: &str, world: &World) -> anyhow::Result<()> {
         let first = &mut self.sites[0];
         let host = first.ports.host.to_string();
         first.run(&["init", "--country", "CN", "--center", first.name, "--host", &host])?;
-        let csv: String = (0..NUMBERED).map(|index| format!("{},CN\n", vin(index))).collect();
-        register(&first.folder, &format!("vin,country\n{csv}"))?;
+        register(&first.folder, vehicles)?;
         first.serve()?;
         first.ready(world)
     }
 
-    /// Lets some of the others join, and serves them.
-    pub(super) fn join(&mut self, joining: &[usize], world: &World) -> anyhow::Result<()> {
+    /// Lets some of the others join, and serves them, until they know a vehicle.
+    pub(super) fn join(&mut self, joining: &[usize], known: &Vin, world: &World) -> anyhow::Result<()> {
         let text = |path: &Path| path.to_str().map(str::to_owned).context("a folder's name is no UTF-8");
         let invitation = text(&self.folder.join("invitation.json"))?;
         self.sites[0].run(&["center", "invite", "--out", &invitation])?;
@@ -182,12 +208,26 @@ impl Country {
         self.apply(0)?;
         let deadline = world.clock.monotonic() + JOIN_TIME_MAX;
         for site in joining.iter().map(|index| &self.sites[*index]) {
-            while pseudonym(&site.folder, &vin(NUMBERED - 1)).is_err() {
+            while run_program(&["vehicle", "show", known.as_str()], &site.folder).is_err() {
                 ensure!(world.clock.monotonic() < deadline, "{} does not know the vehicles", site.name);
                 std::thread::sleep(POLL_INTERVAL);
             }
         }
         Ok(())
+    }
+
+    /// Serves all centers, which were made before.
+    pub(super) fn go_on(&mut self, world: &World) -> anyhow::Result<()> {
+        self.sites.iter_mut().try_for_each(Site::serve)?;
+        self.sites.iter_mut().try_for_each(|site| site.ready(world))
+    }
+
+    /// Ends those that serve, in good order.
+    pub(super) fn stop(&mut self, world: &World) -> anyhow::Result<()> {
+        self.sites
+            .iter_mut()
+            .filter_map(|site| site.server.take())
+            .try_for_each(|mut server| server.stop(world))
     }
 
     /// Puts what is staged at a center in force.
@@ -246,31 +286,6 @@ impl Country {
         self.apply(heir)
     }
 
-    /// SQL at each center that is left is held against what was acknowledged, since `began`.
-    pub(super) fn check_rows(
-        &self,
-        acked: &Acked,
-        expected: &HashMap<&'static str, u64>,
-        began: Duration,
-        world: &World,
-    ) -> anyhow::Result<()> {
-        for site in self.left() {
-            let verdict = verdict(site, acked, expected, world)?;
-            println!(
-                "{}: {} frames acknowledged by the three, {} in its SQL; {} missing, {} doubled, {} half there, after {:.1} s",
-                site.name,
-                verdict.acked,
-                verdict.present,
-                verdict.missing,
-                verdict.doubled,
-                verdict.partial,
-                (world.clock.monotonic().saturating_sub(began)).as_secs_f64()
-            );
-            ensure!(verdict.holds(), "the promise does not hold at {}", site.name);
-        }
-        Ok(())
-    }
-
     /// Each center that is left verifies its own log and the copies of the others, the lost one's too.
     pub(super) fn check_books(&self) -> anyhow::Result<()> {
         for site in self.left() {
@@ -301,12 +316,13 @@ impl Drop for Country {
 }
 
 impl Site {
-    fn environment(&self) -> [(&'static str, String); 6] {
+    fn environment(&self) -> [(&'static str, String); 7] {
         [
             ("DOMICILE_PEER_LISTEN", self.listen.to_string()),
             ("DOMICILE_PEER_ADDRESS", self.address.to_string()),
             ("DOMICILE_PEER_NETWORKS", self.networks.to_owned()),
             ("DOMICILE_PEER_ACK_CENTERS", "2".to_owned()),
+            ("DOMICILE_PEER_REPLICATION", self.replication.to_string()),
             ("DOMICILE_PEER_DRAIN_S", DRAIN_SECONDS.to_string()),
             ("DOMICILE_STORE_BATCH_AGE_MS_MAX", BATCH_AGE_MS.to_owned()),
         ]
@@ -337,25 +353,4 @@ fn bytes_below(folder: &Path) -> u64 {
         Err(_) => 0,
     });
     bytes.sum()
-}
-
-/// Asks a center until all that was acknowledged is there and stays so, or time is over.
-fn verdict(
-    site: &Site,
-    acked: &Acked,
-    expected: &HashMap<&'static str, u64>,
-    world: &World,
-) -> anyhow::Result<Verdict> {
-    let deadline = world.clock.monotonic() + RECOVERY_TIME_MAX;
-    let mut last = None;
-    loop {
-        let verdict = judge(&rows_of(&site.folder, None)?, &acked.0.lock(), expected)?;
-        // What comes late must not come twice.
-        let settled = verdict.missing == 0 && last.as_ref() == Some(&verdict);
-        if settled || world.clock.monotonic() >= deadline {
-            return Ok(verdict);
-        }
-        last = Some(verdict);
-        std::thread::sleep(Duration::from_secs(3));
-    }
 }

@@ -1,4 +1,6 @@
-//! `domicile demo`: a whole center on loopback with a mixed fleet, in one command.
+//! `domicile demo`: a whole center on loopback with a mixed fleet, in one command; or three centers of one country.
+
+mod centers;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -37,11 +39,25 @@ pub(crate) struct Demo {
     /// End after this time, such as 30s; otherwise Ctrl-C ends it
     #[arg(long = "for", value_name = "TIME", value_parser = harness::duration)]
     duration: Option<Duration>,
+    /// How many centers: one, or three of one country
+    #[arg(long, default_value_t = 1, value_parser = centers)]
+    centers: u8,
+}
+
+fn centers(text: &str) -> Result<u8, String> {
+    match text {
+        "1" => Ok(1),
+        "3" => Ok(3),
+        _ => Err("one center, or three".to_owned()),
+    }
 }
 
 impl Demo {
     pub(crate) fn run(self, world: &World) -> anyhow::Result<()> {
         harness::raise_file_limit()?;
+        if self.centers == 3 {
+            return centers::run(&self.dir, self.duration, world);
+        }
         let home: Country = "CN".parse().context("the demonstration's country")?;
         let ports = Ports::default_or_free()?;
         let fleet = fleet(home, 0, VEHICLES, ports, world);
