@@ -2,6 +2,8 @@
 
 use std::io;
 
+use model::Sequence;
+
 /// An error of the store.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -38,6 +40,17 @@ pub enum Error {
         name: String,
         /// Which rule it breaks.
         what: String,
+    },
+    /// Another journal's frames are held under the same numbers.
+    #[error(
+        "other frames are held as {first} to {last} of this gateway: the journal that sends these is not the one that sent those. Its disk \
+         was set back or replaced; bring it back, or call the center lost"
+    )]
+    OtherJournal {
+        /// The first number in question.
+        first: Sequence,
+        /// The last.
+        last: Sequence,
     },
     /// The bytes were written by a newer version of the program.
     #[error(
@@ -103,7 +116,10 @@ impl Error {
     pub fn kind(&self) -> Kind {
         match self {
             Self::Disk { .. } | Self::Objects { .. } => Kind::Unavailable,
-            Self::JournalDamaged { .. } | Self::Corrupt { .. } | Self::Keyring { .. } => Kind::Corrupt,
+            Self::JournalDamaged { .. }
+            | Self::Corrupt { .. }
+            | Self::Keyring { .. }
+            | Self::OtherJournal { .. } => Kind::Corrupt,
             Self::Unsupported { .. } | Self::InUse { .. } | Self::Fenced { .. } | Self::Setting { .. } => {
                 Kind::Refused
             }

@@ -5,6 +5,7 @@
 //! `DHLD`, length of the records, first and last sequence, CRC-32C of all that, then the records as the journal has them. The first
 //! block that does not hold is the end of a file: it was being written when the power went, and was not acknowledged.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -49,6 +50,8 @@ struct HeldFile {
     durable: (usize, Sequence),
     /// Nothing more is written to it: an earlier run did, or a write failed.
     is_closed: bool,
+    /// The last sequence and the sum of each block, by its first sequence.
+    blocks: BTreeMap<Sequence, (Sequence, u32)>,
 }
 
 impl<'a> HeldBlock<'a> {
@@ -120,12 +123,16 @@ impl HeldFrames {
         for name in names {
             let path = folder.join(name);
             let file = held.disk.open(&path).map_err(failed())?;
-            let mut last = Sequence(0);
+            let (mut last, mut blocks) = (Sequence(0), BTreeMap::new());
             let (room, mut end) = (usize::try_from(file.bytes().map_err(failed())?).unwrap_or(0), 0);
-            read(&file, room, |block, next| (last, end) = (last.max(block.last), next)).map_err(failed())?;
+            read(&file, room, |block, next| {
+                (last, end) = (last.max(block.last), next);
+                blocks.insert(block.first, (block.last, block.sum()));
+            })
+            .map_err(failed())?;
             held.through = held.through.max(last);
             let durable = (end, last);
-            held.files.push(HeldFile { path, file, room, end, last, durable, is_closed: true });
+            held.files.push(HeldFile { path, file, room, end, last, durable, is_closed: true, blocks });
         }
         Ok(held)
     }
@@ -143,8 +150,12 @@ impl HeldFrames {
     /// Holds blocks, durably when it returns; those that are held already are left out.
     ///
     /// # Errors
-    /// Where the disk fails: then they may be held or not.
+    /// [`Error::OtherJournal`] where other frames are held under numbers of these: then nothing was changed. Where the disk fails they may
+    /// be held or not.
     pub fn hold(&mut self, blocks: &[HeldBlock<'_>]) -> Result<(), Error> {
+        if let Some(other) = blocks.iter().find(|block| self.differs(block)) {
+            return Err(Error::OtherJournal { first: other.first, last: other.last });
+        }
         let doing = format!("writing held frames in {}", self.folder.display());
         let new: Vec<_> = blocks.iter().filter(|block| block.last > self.through).collect();
         let written = self.forget_undurable().and_then(|()| self.write(&new));
@@ -170,8 +181,22 @@ impl HeldFrames {
                 file.file.write_at(&[0; HEADER_BYTES], file.durable.0 as u64)?;
             }
             (file.end, file.last) = file.durable;
+            let durable = file.last;
+            file.blocks.retain(|_, (last, _)| *last <= durable);
         }
         Ok(())
+    }
+
+    /// Whether other frames are held under some of a block's numbers. A journal pushes what it pushed before in the same blocks.
+    fn differs(&self, block: &HeldBlock<'_>) -> bool {
+        let held = |file: &HeldFile| {
+            let before = file.blocks.range(..=block.last).next_back();
+            before.is_some_and(|(first, (last, sum))| {
+                let is_same = (*first, *last, *sum) == (block.first, block.last, block.sum());
+                *last >= block.first && !is_same
+            })
+        };
+        self.files.iter().any(held)
     }
 
     /// Forgets frames up to `through`: their center's batches are here. Whole files go.
@@ -232,6 +257,7 @@ impl HeldFrames {
             let at = file.end as u64;
             file.end = (file.end + text.len()).next_multiple_of(BLOCK_BYTES);
             file.last = block.last;
+            file.blocks.insert(block.first, (block.last, block.sum()));
             file.file.write_at(&text, at)?;
             dirty = Some(Arc::clone(&file.file));
         }
@@ -248,7 +274,8 @@ impl HeldFrames {
         let file = self.disk.create(&path, room as u64)?;
         self.disk.sync_folder(&self.folder)?;
         let (last, durable) = (Sequence(0), (0, Sequence(0)));
-        self.files.push(HeldFile { path, file, room, end: 0, last, durable, is_closed: false });
+        let blocks = BTreeMap::new();
+        self.files.push(HeldFile { path, file, room, end: 0, last, durable, is_closed: false, blocks });
         Ok(())
     }
 }

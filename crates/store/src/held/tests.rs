@@ -54,7 +54,7 @@ fn what_is_held_comes_back_once_in_order_until_it_is_released() {
     let disk = FaultyDisk::default();
     let mut held = open(&disk);
     hold(&mut held, &[(3, 5), (6, 6)]).expect("held");
-    hold(&mut held, &[(3, 5), (6, 9)]).expect("held again, and more");
+    hold(&mut held, &[(3, 5), (6, 6), (7, 9)]).expect("held again, and more");
     let mut held = open(&disk);
     assert_eq!((held.through(), frames(&held, 0)), (Sequence(9), (3..=9).collect()));
     hold(&mut held, &[(10, 12)]).expect("held");
@@ -64,6 +64,26 @@ fn what_is_held_comes_back_once_in_order_until_it_is_released() {
     held.release(Sequence(12)).expect("released");
     assert_eq!((disk.paths().len(), held.bytes()), (0, 0));
     assert_eq!(held.through(), Sequence(12));
+}
+
+/// A journal whose disk was set back or replaced gives the same numbers to other frames: none of them is said to be held.
+#[test]
+fn frames_of_another_journal_are_not_taken_for_those_that_are_held() {
+    let disk = FaultyDisk::default();
+    let mut held = open(&disk);
+    hold(&mut held, &[(3, 5), (6, 9)]).expect("held");
+    let other = body(103, 105);
+    let block = |first, last| HeldBlock { first: Sequence(first), last: Sequence(last), body: &other };
+    for mut held in [held, open(&disk)] {
+        for (first, last) in [(3, 5), (4, 6), (5, 7), (9, 11)] {
+            let refused = held.hold(&[block(first, last)]);
+            assert!(matches!(refused, Err(Error::OtherJournal { .. })), "{first} to {last}");
+        }
+        assert_eq!(frames(&held, 0), (3..=9).collect::<Vec<_>>());
+        hold(&mut held, &[(6, 9)]).expect("the same again");
+    }
+    let mut held = open(&disk);
+    held.hold(&[block(10, 12)]).expect("what follows is new");
 }
 
 #[test]
