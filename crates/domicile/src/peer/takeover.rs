@@ -185,15 +185,26 @@ impl TakeOver {
             let sealed = batches.iter().filter(|batch| batch.gateway == gateway);
             let newest = sealed.clone().map(|batch| batch.last).max().unwrap_or(Sequence(0));
             let tabled = (self.tabled)(center, &gateway)?.unwrap_or(newest);
+            // A batch may have come before the keys of its frames, and the center was lost between: those are held still.
+            let mut unopened = BTreeSet::new();
             for name in sealed.filter(|batch| batch.last > tabled) {
-                self.store.read_batch(name)?.for_each(&keyring, |row| {
-                    let Some(frame) = row.frame().filter(|_| row.sequence > tabled) else { return Ok(()) };
-                    taking.frame(&frame)
+                self.store.read_batch(name)?.for_each(&keyring, |row| match row.frame() {
+                    _ if row.sequence <= tabled => Ok(()),
+                    Some(frame) => taking.frame(&frame),
+                    None => {
+                        unopened.insert(row.sequence);
+                        Ok(())
+                    }
                 })?;
             }
-            let after = newest.max(tabled);
             self.held.with(&self.store, center, &gateway, |held| {
-                held.frames(after, |_, frame| taking.frame(&frame))
+                held.frames(tabled, |sequence, frame| {
+                    if sequence > newest || unopened.contains(&sequence) {
+                        taking.frame(&frame)
+                    } else {
+                        Ok(())
+                    }
+                })
             })?;
         }
         taking.finish()?;
