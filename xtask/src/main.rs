@@ -48,8 +48,8 @@ enum Task {
         #[arg(long, conflicts_with = "seeds")]
         minutes: Option<u64>,
         /// These seeds: FROM..TO, without the last.
-        #[arg(long, value_name = "FROM..TO", default_value = "0..300")]
-        seeds: String,
+        #[arg(long, value_name = "FROM..TO")]
+        seeds: Option<String>,
         /// One seed, and all that happens in it.
         #[arg(long)]
         seed: Option<u64>,

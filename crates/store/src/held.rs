@@ -191,9 +191,9 @@ impl HeldFrames {
     fn differs(&self, block: &HeldBlock<'_>) -> bool {
         let held = |file: &HeldFile| {
             let before = file.blocks.range(..=block.last).next_back();
+            // The sum, which goes over all of the block, is only asked for where its numbers are taken.
             before.is_some_and(|(first, (last, sum))| {
-                let is_same = (*first, *last, *sum) == (block.first, block.last, block.sum());
-                *last >= block.first && !is_same
+                *last >= block.first && (*first, *last, *sum) != (block.first, block.last, block.sum())
             })
         };
         self.files.iter().any(held)

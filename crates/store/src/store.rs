@@ -45,7 +45,7 @@ pub struct Store {
     keyring: Keyring,
     register: Register,
     world: World,
-    /// Locked for as long as the store is open.
+    /// Locked for as long as a store in a folder is open.
     _lock: Option<File>,
 }
 
@@ -60,7 +60,8 @@ impl Store {
     ) -> Result<Self, Error> {
         let lock = lock(folder)?;
         let objects = Objects::local(&folder.join(local_folder(&settings.url)?))?;
-        Self::over(settings, folder, center, identity, world, objects, Some(lock))
+        let store = Self::over_objects(settings, folder, center, identity, world, objects)?;
+        Ok(Self { _lock: Some(lock), ..store })
     }
 
     /// As [`Store::open`], over objects that are no folder; that nobody else has them is the caller's care.
@@ -71,18 +72,6 @@ impl Store {
         identity: &Identity,
         world: World,
         objects: Objects,
-    ) -> Result<Self, Error> {
-        Self::over(settings, folder, center, identity, world, objects, None)
-    }
-
-    fn over(
-        settings: &Settings,
-        folder: &FilePath,
-        center: &CenterName,
-        identity: &Identity,
-        world: World,
-        objects: Objects,
-        lock: Option<File>,
     ) -> Result<Self, Error> {
         let names = Names::new(center.clone());
         let register =
@@ -95,7 +84,7 @@ impl Store {
             other => other?,
         };
         let (settings, folder) = (settings.clone(), folder.to_owned());
-        Ok(Self { settings, folder, objects, names, keyring, register, world, _lock: lock })
+        Ok(Self { settings, folder, objects, names, keyring, register, world, _lock: None })
     }
 
     /// The objects, for control entries and the like.

@@ -54,11 +54,11 @@ pub(super) struct Site {
 
 /// The centers.
 pub(super) struct Country {
-    pub(super) folder: PathBuf,
+    folder: PathBuf,
     pub(super) sites: Vec<Site>,
     pub(super) runtime: Runtime,
     /// Leaves the folders where they are.
-    pub(super) keep: bool,
+    keep: bool,
     /// The version of the charter in force.
     version: u64,
 }
@@ -170,6 +170,16 @@ impl Country {
             });
         }
         Ok(country)
+    }
+
+    /// Does something with the centers; where it fails their folders are kept, and it says where.
+    pub(super) fn with(mut self, work: impl FnOnce(&mut Self) -> anyhow::Result<()>) -> anyhow::Result<()> {
+        let outcome = work(&mut self);
+        if outcome.is_err() {
+            self.keep = true;
+            println!("The centers are kept in {}.", self.folder.display());
+        }
+        outcome
     }
 
     /// Makes the first center with its vehicles, a CSV file of them, and serves it.

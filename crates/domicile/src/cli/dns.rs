@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use anyhow::{Context, ensure};
 use model::CenterName;
@@ -93,8 +93,7 @@ pub(crate) fn zone(charter: &Charter, wanted: &Wanted<'_>) -> anyhow::Result<Str
 
 /// The address at which other centers meet one.
 fn address_of(member: &Member) -> Option<IpAddr> {
-    let host = member.address.rsplit_once(':')?.0;
-    host.trim_start_matches('[').trim_end_matches(']').parse().ok()
+    member.address.parse::<SocketAddr>().ok().map(|address| address.ip())
 }
 
 #[cfg(test)]

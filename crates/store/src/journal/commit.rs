@@ -76,9 +76,7 @@ impl Committer {
         }
         while let Some(mut group) = self.groups.pop_front() {
             shared.slots.prepare_all();
-            let began = shared.now();
-            let is_durable =
-                self.has_room(group.bytes.len(), group.hour) && self.try_write(&mut group, began);
+            let is_durable = self.has_room(group.bytes.len(), group.hour) && self.try_write(&mut group);
             if !is_durable {
                 self.groups.push_front(group);
                 return;
@@ -136,8 +134,7 @@ impl Committer {
             if !self.make_room(group.bytes.len(), group.hour) {
                 return group;
             }
-            let began = self.shared.now();
-            if self.try_write(&mut group, began) {
+            if self.try_write(&mut group) {
                 return group;
             }
             let mut front = self.shared.front.lock();
@@ -152,7 +149,8 @@ impl Committer {
     }
 
     /// Writes a group, publishes it where it is durable, and leaves the segment where it is not. Returns whether it is.
-    fn try_write(&mut self, group: &mut GroupBuffer, began: Duration) -> bool {
+    fn try_write(&mut self, group: &mut GroupBuffer) -> bool {
+        let began = self.shared.now();
         match self.write(group) {
             Ok(()) => {
                 self.publish(group, self.shared.now().saturating_sub(began));

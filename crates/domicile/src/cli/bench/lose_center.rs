@@ -39,13 +39,7 @@ pub(super) struct LoseCenter {
 
 impl LoseCenter {
     pub(super) fn run(self, world: &World) -> anyhow::Result<()> {
-        let mut country = Country::on_loopback(&self.under, world)?;
-        let outcome = self.go(&mut country, world);
-        if outcome.is_err() {
-            country.keep = true;
-            println!("The centers are kept in {}.", country.folder.display());
-        }
-        outcome
+        Country::on_loopback(&self.under, world)?.with(|country| self.go(country, world))
     }
 
     fn go(&self, country: &mut Country, world: &World) -> anyhow::Result<()> {

@@ -84,13 +84,8 @@ impl Names {
 impl Namespaces {
     pub(super) fn run(self, world: &World) -> anyhow::Result<()> {
         ensure!(self.places.len() == NAMES.len(), "there are three centers: give --place three times");
-        let mut country = Country::in_namespaces(&self.under, &self.places, self.delay, world)?;
-        let outcome = self.go(&mut country, world);
-        if outcome.is_err() {
-            country.keep = true;
-            println!("The centers are kept in {}.", country.folder.display());
-        }
-        outcome
+        let country = Country::in_namespaces(&self.under, &self.places, self.delay, world)?;
+        country.with(|country| self.go(country, world))
     }
 
     fn go(&self, country: &mut Country, world: &World) -> anyhow::Result<()> {

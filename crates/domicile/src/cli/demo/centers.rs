@@ -12,9 +12,8 @@ use sim::vehicle::vin;
 use tokio::sync::watch;
 
 use super::super::country::{Country, NAMES, Site};
-use super::super::harness::run_program;
 use super::super::sim::{Wallet, interrupted, summary};
-use super::{PROGRESS_INTERVAL, fleet};
+use super::{PROGRESS_INTERVAL, fleet, rows};
 use crate::world::World;
 
 /// Vehicles of each center.
@@ -132,7 +131,7 @@ fn drive(
     }
     let deadline = world.clock.monotonic() + SETTLE_TIME_MAX;
     loop {
-        let rows: Vec<String> = country.sites.iter().map(rows).collect();
+        let rows: Vec<String> = country.sites.iter().map(rows_at).collect();
         let are_the_same = rows.iter().all(|other| *other == rows[0]);
         if are_the_same || world.clock.monotonic() >= deadline {
             say(country, fleets);
@@ -152,13 +151,12 @@ fn drive(
 /// A line that says how far it is.
 fn say(country: &Country, fleets: &[Fleet]) {
     let each = country.sites.iter().zip(fleets).map(|(site, fleet)| {
-        format!("{} {} acked, country's rows {}", site.name, fleet.report.counts().acked, rows(site))
+        format!("{} {} acked, country's rows {}", site.name, fleet.report.counts().acked, rows_at(site))
     });
     println!("{}", each.collect::<Vec<_>>().join("; "));
 }
 
 /// How many rows SQL at a center sees of the whole country.
-fn rows(site: &Site) -> String {
-    let answer = run_program(&["query", "select count(*) from signals", "--format", "csv"], &site.folder);
-    answer.ok().and_then(|csv| csv.lines().last().map(str::to_owned)).unwrap_or("?".to_owned())
+fn rows_at(site: &Site) -> String {
+    rows(&site.folder).unwrap_or("?".to_owned())
 }

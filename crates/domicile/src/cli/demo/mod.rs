@@ -3,7 +3,7 @@
 mod centers;
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -159,14 +159,18 @@ impl Demo {
     /// How many rows SQL sees, as anybody would ask.
     async fn rows(&self) -> String {
         let folder = self.dir.clone();
-        let query = move || {
-            harness::run_program(&["query", "select count(*) from signals", "--format", "csv"], &folder)
-        };
-        match tokio::task::spawn_blocking(query).await {
-            Ok(Ok(csv)) => format!("rows in signals {}", csv.lines().last().unwrap_or("?")),
+        match tokio::task::spawn_blocking(move || rows(&folder)).await {
+            Ok(Some(rows)) => format!("rows in signals {rows}"),
             _ => "rows in signals not known".to_owned(),
         }
     }
+}
+
+/// How many rows SQL at a center sees in `signals`, as anybody would ask; `None` where it does not answer.
+fn rows(folder: &Path) -> Option<String> {
+    let query = ["query", "select count(*) from signals", "--format", "csv"];
+    let csv = harness::run_program(&query, folder).ok()?;
+    csv.lines().last().map(str::to_owned)
 }
 
 fn fleet(country: Country, first: u32, vehicles: u32, ports: Ports, world: &World) -> Fleet {

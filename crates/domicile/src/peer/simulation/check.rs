@@ -14,11 +14,10 @@ use super::run::Simulation;
 /// In so many of a thousand cases a cosigned copy is held against its log as a whole, which takes a while.
 const WHOLE_LOOKS_PERMILLE: usize = 40;
 
-/// What a center has of the frames of one center: how often each message lies there, and whose frames they are.
+/// What a center has of the frames of one center: how often each message lies there.
 #[derive(Default)]
 struct Stored {
     messages: BTreeMap<String, usize>,
-    vehicles: BTreeMap<VehicleId, usize>,
 }
 
 impl Simulation<'_> {
@@ -239,7 +238,6 @@ fn read_batch(
 ) -> anyhow::Result<()> {
     store.read_batch(name)?.for_each(keyring, |row| {
         let Some(frame) = row.frame() else { return Ok(()) };
-        *stored.vehicles.entry(row.vehicle).or_default() += 1;
         let text = String::from_utf8(frame.bytes.to_vec())?;
         *stored.messages.entry(text).or_default() += 1;
         Ok(())

@@ -9,6 +9,7 @@ use model::{CenterName, UtcMicros};
 use store::ObjectPath;
 use tempfile::TempDir;
 
+use super::world::folder_in_memory;
 use crate::center::{Center, NewCenter, Role, prepare};
 use crate::charter::{Change, Charter, JoinRequest, Staged, State};
 use crate::world::World;
@@ -36,10 +37,7 @@ pub(super) struct Country {
 impl Country {
     /// Makes the centers' folders, with real keys and certificates. `replication`: in how many centers everything lies.
     pub(super) fn found(name: &str, replication: u32, settings: &[(&str, &str)], world: &World) -> Self {
-        // Memory, where there is such a folder: keys and certificates are written durably.
-        let memory = Path::new("/dev/shm");
-        let folder = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
-        let folder = folder.expect("a folder for a country");
+        let folder = folder_in_memory();
         let country = name.parse().expect("a country");
         let new = |center: &str| NewCenter {
             country,

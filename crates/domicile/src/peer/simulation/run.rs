@@ -14,7 +14,7 @@ use super::country::{CENTERS, Country};
 use super::disk::DiskFaults;
 use super::machine::{Common, Machine, Program};
 use super::network::SimNetwork;
-use super::world::{Dice, PowerCut, Time, mix};
+use super::world::{Dice, PowerCut, Time, folder_in_memory, mix};
 use crate::charter::Charter;
 use crate::settings::environment_variable;
 
@@ -114,9 +114,7 @@ impl<'a> Simulation<'a> {
     pub(super) fn new(seed: u64, country: &'a Country, bug: Option<Bug>, loses_centers: bool) -> Self {
         let (dice, time) = (Arc::new(Dice::new(seed)), Arc::new(Time::default()));
         let network = Arc::new(SimNetwork::new(dice.clone(), time.clone()));
-        let memory = std::path::Path::new("/dev/shm");
-        let folder = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
-        let folder = folder.expect("a folder");
+        let folder = folder_in_memory();
         let common = Common {
             network: network.clone(),
             time: time.clone(),
@@ -414,7 +412,7 @@ impl<'a> Simulation<'a> {
                 if self.programs[machine].is_none() {
                     self.boot(machine);
                 }
-                self.apply_at_end(machine);
+                self.apply(machine);
                 self.work(machine, "round", |program| {
                     program.commit();
                     program.keep_books(true)?;
@@ -444,12 +442,6 @@ impl<'a> Simulation<'a> {
         let states: Vec<_> =
             self.programs.iter().map(|program| program.as_ref().map(Program::state)).collect();
         self.violate(format!("it never comes to rest: {states:?}"));
-    }
-
-    fn apply_at_end(&mut self, machine: usize) {
-        if self.is_unapplied {
-            self.apply(machine);
-        }
     }
 
     fn is_at_rest(&self) -> bool {

@@ -1,11 +1,13 @@
 //! The world that a seed makes: its dice, its time, and the power of each machine.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use model::{Clock, Entropy, UtcMicros};
 use parking_lot::Mutex;
+use tempfile::TempDir;
 
 /// When a simulation begins.
 const START: UtcMicros = UtcMicros::from_seconds(1_790_000_000);
@@ -89,6 +91,13 @@ impl Clock for SkewedClock {
     fn monotonic(&self) -> Duration {
         self.time.passed()
     }
+}
+
+/// A folder in memory, where the system has such a one: keys, certificates and receipts are written durably, and nobody waits for a disk.
+pub(super) fn folder_in_memory() -> TempDir {
+    let memory = Path::new("/dev/shm");
+    let folder = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
+    folder.expect("a folder")
 }
 
 /// What unwinds a machine's work when its power goes.
