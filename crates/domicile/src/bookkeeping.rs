@@ -113,14 +113,13 @@ impl Seen {
         let rolled_back =
             |size: u64, what: String| OfficeError::RolledBack { path: self.path.clone(), size, what };
         let noted = SignedCheckpoint::open(&noted, key).map_err(|error| rolled_back(0, error.to_string()))?;
-        let now = ledger.checkpoint();
-        let (old, new) = (noted.size(), now.size());
-        if new < old {
-            return Err(rolled_back(old, format!("it has {new} entries")));
+        match ledger.check_extends(&noted) {
+            Err(ledger::Error::RolledBack { ours, seen }) => {
+                Err(rolled_back(seen, format!("it has {ours} entries")))
+            }
+            Err(error @ ledger::Error::Forked { size }) => Err(rolled_back(size, error.to_string())),
+            checked => Ok(checked?),
         }
-        let proof = ledger.consistency_proof(old, new)?;
-        ledger::tree::verify_consistency(old, noted.root(), new, now.root(), &proof)
-            .map_err(|error| rolled_back(old, error.to_string()))
     }
 
     /// The noted checkpoint; `None` where there is none.

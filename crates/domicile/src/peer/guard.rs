@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ledger::{SignedCheckpoint, tree};
+use ledger::{Error, Kind, SignedCheckpoint};
 use model::{CenterName, Clock};
 
 use super::network::Network;
@@ -58,24 +58,26 @@ impl Guard {
             if self.answered.contains(&member.name) {
                 continue;
             }
-            let answer = self.network.peer(&member, &own).and_then(|peer| peer.head(0));
-            match answer {
-                Ok(held) => {
-                    if let Some(held) = held
-                        && let Err(what) = self.judge(&held.note)
-                    {
-                        let words = format!("{} holds another history of it: {what}", member.name);
-                        tracing::error!(
-                            center = %member.name, %what,
-                            "nothing is signed: this log is not the one that another center holds a copy of; the store was set back or \
-                             exchanged. Bring the newest store back"
-                        );
-                        self.books.dispute(Some(words));
-                        return true;
-                    }
+            let asked = self.network.peer(&member, &own).and_then(|peer| peer.head(0));
+            let judged = asked.and_then(|held| held.map_or(Ok(()), |held| self.judge(&held.note)));
+            match judged {
+                Ok(()) => {
                     self.answered.insert(member.name);
                 }
-                Err(error) => silent.push(format!("{} ({error})", member.name)),
+                // It does not answer, or the own store does not.
+                Err(error) if error.kind() == Kind::Unavailable => {
+                    silent.push(format!("{} ({error})", member.name));
+                }
+                Err(error) => {
+                    tracing::error!(
+                        center = %member.name, %error,
+                        "nothing is signed: this log is not the one that another center holds a copy of; the store was set back or \
+                         exchanged. Bring the newest store back"
+                    );
+                    let words = format!("{} holds another history of it: {error}", member.name);
+                    self.books.dispute(Some(words));
+                    return true;
+                }
             }
         }
         if !silent.is_empty() && self.clock.monotonic().saturating_sub(self.began_at) < ASK_TIME_MAX {
@@ -94,15 +96,13 @@ impl Guard {
     }
 
     /// Whether what another center holds is an earlier state of this log.
-    fn judge(&self, held: &str) -> Result<(), ledger::Error> {
+    fn judge(&self, held: &str) -> Result<(), Error> {
         let held = SignedCheckpoint::open(held, &self.center.genesis.log_key())?;
         let ledger = self.books.book().ledger();
-        let ours = ledger.checkpoint();
-        if held.size() > ours.size() {
+        match ledger.check_extends(&held) {
             // From here on it says so to everybody who asks.
-            return ledger.allow(Some(held.size()));
+            Err(Error::RolledBack { seen, .. }) => ledger.allow(Some(seen)),
+            checked => checked,
         }
-        let proof = ledger.consistency_proof(held.size(), ours.size())?;
-        tree::verify_consistency(held.size(), held.root(), ours.size(), ours.root(), &proof)
     }
 }

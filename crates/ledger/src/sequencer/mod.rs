@@ -294,6 +294,21 @@ impl Ledger {
         shared.publish(cosigned)
     }
 
+    /// That a checkpoint which was seen earlier is of a state that this log was in.
+    ///
+    /// # Errors
+    /// [`Error::RolledBack`] where this log is shorter, [`Error::Forked`] where it is another one, [`Error::Corrupt`], and the store's.
+    pub fn check_extends(&self, earlier: &SignedCheckpoint) -> Result<(), Error> {
+        let mut view = self.view()?;
+        if earlier.size() > view.size() {
+            return Err(Error::RolledBack { ours: view.size(), seen: earlier.size() });
+        }
+        if view.root_of(earlier.size())? != earlier.root() {
+            return Err(Error::Forked { size: earlier.size() });
+        }
+        Ok(())
+    }
+
     /// The proof that entry `index` is among the first `size`.
     ///
     /// # Errors
