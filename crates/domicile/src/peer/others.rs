@@ -1,8 +1,10 @@
 //! All that has to do with other centers at a serving center: what they may read here, what is held of them, what they hold.
 
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use store::Journal;
 use tokio::sync::watch;
 
@@ -40,7 +42,7 @@ pub(crate) enum OthersError {
     Receipts(std::io::Error),
     #[error("TLS between centers: {0}")]
     Tls(rustls::Error),
-    #[error("the system gives no thread for the second center: {0}")]
+    #[error("the system gives no thread for other centers: {0}")]
     Thread(std::io::Error),
 }
 
@@ -67,6 +69,8 @@ pub(crate) struct Others {
     held: Arc<HeldBooks>,
     takeover: Arc<TakeOver>,
     network: Arc<dyn Network>,
+    /// The thread of the guard, while it asks.
+    guard: Arc<Mutex<Option<JoinHandle<()>>>>,
 }
 
 impl Others {
@@ -110,6 +114,7 @@ impl Others {
             held,
             takeover: Arc::new(takeover),
             network: ways,
+            guard: Arc::default(),
         })
     }
 
@@ -118,23 +123,30 @@ impl Others {
         self.takeover.frames()
     }
 
-    /// Ends the threads. Blocks until they have.
+    /// Ends the threads, once the program's end was told. Blocks until they have.
     pub(crate) fn finish(&self) {
         if let Some(second) = &self.second {
             second.finish();
         }
         self.mirrors.finish();
+        if self.guard.lock().take().is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!(
+                "the thread that asks other centers about this log ended by a defect of the program"
+            );
+        }
     }
 
     /// Asks other centers what they hold of this one's log, and lets it be signed.
-    fn guard(&self, rooms: &Rooms, stop: &watch::Sender<bool>, world: &World) {
+    fn guard(&self, rooms: &Rooms, stop: &watch::Sender<bool>, world: &World) -> std::io::Result<()> {
         let mut guard = Guard::new(rooms, self.network.clone(), world.clock.clone());
         let stop = stop.subscribe();
-        tokio::task::spawn_blocking(move || {
+        let thread = std::thread::Builder::new().name("log-guard".to_owned()).spawn(move || {
             while !*stop.borrow() && !guard.step() {
                 std::thread::sleep(ASK_INTERVAL);
             }
         });
+        *self.guard.lock() = Some(thread?);
+        Ok(())
     }
 
     /// Listens for other centers, and follows those that the charter, whenever it changes, says are to be followed. Called inside the
@@ -160,7 +172,7 @@ impl Others {
             let router = router(Arc::new(office));
             tokio::spawn(listen::listen(address, charters.clone(), config, router, stop.subscribe()));
         }
-        self.guard(rooms, stop, world);
+        self.guard(rooms, stop, world).map_err(OthersError::Thread)?;
         let (mirrors, takeover) = (self.mirrors.clone(), self.takeover.clone());
         let (mut versions, mut stop) = (charters.subscribe(), stop.subscribe());
         let mut looks = tokio::time::interval(COPIES_TIME);
