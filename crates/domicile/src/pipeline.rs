@@ -240,6 +240,7 @@ impl Worker {
         }
         self.enter_tables()?;
         self.writer.learn();
+        self.writer.examine();
         self.writer.publish();
         let decoded = self.tail.next_sequence().0.saturating_sub(1);
         self.decoder.progress.decoded.store(decoded, Ordering::Relaxed);

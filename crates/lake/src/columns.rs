@@ -12,6 +12,7 @@ use arrow::datatypes::Int32Type;
 use arrow::error::ArrowError;
 use model::{Class, Protocol, Quality, SignalInfo, VehicleId};
 
+use crate::doubles::Hidden;
 use crate::erased::Erased;
 use crate::rows::{EventRow, FrameRow, PositionRow, Slab};
 use crate::schema::Table;
@@ -129,6 +130,22 @@ impl<'a> Gather<'a> {
             });
         }
         places
+    }
+
+    /// Leaves out rows that another center's tables show.
+    pub(crate) fn leave_out(&self, hidden: &Hidden, places: &mut Vec<Place>) -> Result<(), ArrowError> {
+        if hidden.is_empty() {
+            return Ok(());
+        }
+        let received_at = |place: &Place| self.frame(*place).received_at.0;
+        let mut is_kept = vec![true; places.len()];
+        let suspects: Vec<usize> =
+            (0..places.len()).filter(|index| hidden.knows(received_at(&places[*index]))).collect();
+        let rows: Vec<Place> = suspects.iter().map(|index| places[*index]).collect();
+        hidden.judge(self.table, &self.batch(&rows)?, &mut |row| is_kept[suspects[row]] = false)?;
+        let mut kept = is_kept.into_iter();
+        places.retain(|_| kept.next().unwrap_or(true));
+        Ok(())
     }
 
     fn class(&self, place: Place) -> Class {

@@ -80,8 +80,12 @@ impl Copies {
         self.all().get(center).map_or(Sequence(0), |tables| common(&tables.snapshots, &app_id))
     }
 
-    /// Goes on to the newest version of each table of a center.
-    pub(crate) async fn follow(&self, store: &dyn ObjectStore, center: &CenterName) -> Result<(), Error> {
+    /// The newest version of each table of a center, to be looked at before it is shown.
+    pub(crate) async fn newest(
+        &self,
+        store: &dyn ObjectStore,
+        center: &CenterName,
+    ) -> Result<CopyTables, Error> {
         let known = self.all().get(center).cloned();
         let mut tables = known.unwrap_or_else(|| CopyTables {
             folders: Table::ALL.map(|table| table.folder(center)),
@@ -95,11 +99,15 @@ impl Copies {
                 tables.snapshots[index] = Arc::new(next);
             }
         }
+        Ok(tables)
+    }
+
+    /// Shows a center's tables.
+    pub(crate) fn show(&self, center: &CenterName, tables: CopyTables) {
         let mut all = self.0.tables.write();
         let mut next = BTreeMap::clone(&all);
         next.insert(center.clone(), tables);
         *all = Arc::new(next);
-        Ok(())
     }
 }
 

@@ -1,15 +1,18 @@
 //! The lake as the rest of the program holds it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use model::{CenterName, Class, Clock, GatewayName, Sequence, SignalInfo, UtcMicros};
 use object_store::ObjectStore;
 use parking_lot::{Mutex, RwLock};
+use tokio::sync::Mutex as AsyncMutex;
 
 use crate::columns::Names;
 use crate::copies::Copies;
 use crate::delta::{DeltaTable, Snapshot};
 use crate::derived::{Deriver, Owners, Private, Published};
+use crate::doubles::{Doubles, Examiner, Examining};
 use crate::erased::ErasureSource;
 use crate::maintenance::{NAME_START, Sizes, waiting};
 use crate::query::{Allowed, Answer, Queries, Retention, Sources};
@@ -59,6 +62,7 @@ pub struct Lake {
     threads: Arc<Threads>,
     terms: Arc<dyn TermSource>,
     copies: Copies,
+    examining: Examining,
     store: Arc<dyn ObjectStore>,
 }
 
@@ -144,12 +148,23 @@ impl Lake {
             classes: classes.clone(),
         };
         let copies = Copies::default();
+        let doubles = Doubles::default();
+        let examiner =
+            Examiner::open(store.clone(), derived.clone(), clock.clone(), names.clone(), doubles.clone())
+                .await;
+        let examining = Examining {
+            examiner: Arc::new(AsyncMutex::new(examiner)),
+            center: center.clone(),
+            folders: folders.clone(),
+            tail: tail.clone(),
+            copies: copies.clone(),
+        };
         let queries = Queries::new(
             store.clone(),
             &settings,
             tail.clone(),
             names.clone(),
-            folders.clone(),
+            center.clone(),
             Sources {
                 frames,
                 vehicles,
@@ -157,6 +172,7 @@ impl Lake {
                 derived: published.clone(),
                 derived_store: derived.clone(),
                 copies: copies.clone(),
+                doubles: doubles.clone(),
             },
             retention,
         )?;
@@ -192,6 +208,8 @@ impl Lake {
             gateway: gateway.to_string(),
             tail_bytes_max: settings.tail_bytes_max(),
             copies: copies.clone(),
+            examining: examining.clone(),
+            examined_at: Duration::ZERO,
             store: store.clone(),
         };
         let deriver = Deriver {
@@ -207,7 +225,7 @@ impl Lake {
             published,
             retired: Vec::new(),
         };
-        Ok((Self { queries, tail, threads, terms, copies, store }, writer, maintenance, deriver))
+        Ok((Self { queries, tail, threads, terms, copies, examining, store }, writer, maintenance, deriver))
     }
 
     /// Answers one SQL query over `signals`, `positions`, `events`, `frames`, `vehicles` and the tables of
@@ -227,11 +245,17 @@ impl Lake {
         PostgresSession::new(self.queries.clone(), self.threads.clone(), permit)
     }
 
-    /// Shows the rows of another center, of whose tables a copy lies in the store, as they stand there now.
+    /// Shows the rows of another center, of whose tables a copy lies in the store, as they stand there now. Rows that several centers
+    /// received show once.
     pub async fn show_copy(&self, center: &CenterName) -> Result<(), Error> {
         let (copies, store, center) = (self.copies.clone(), self.store.clone(), center.clone());
-        let followed =
-            self.threads.handle().spawn(async move { copies.follow(store.as_ref(), &center).await });
+        let examining = self.examining.clone();
+        let followed = self.threads.handle().spawn(async move {
+            let tables = copies.newest(store.as_ref(), &center).await?;
+            examining.examine(Some((&center, &tables))).await;
+            copies.show(&center, tables);
+            Ok(())
+        });
         followed.await.map_err(|error| Error::Threads(error.to_string()))?
     }
 

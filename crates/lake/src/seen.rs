@@ -17,8 +17,8 @@ use std::hash::{BuildHasherDefault, Hasher};
 use model::{Event, Position, Quality, Reading, SignalId, UtcMicros, VehicleId};
 
 /// A vehicle and a time.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub(crate) struct Key(u64);
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub(crate) struct Key(pub(crate) u64);
 
 impl Key {
     pub(crate) fn new(vehicle: VehicleId, time: UtcMicros) -> Self {
@@ -27,8 +27,8 @@ impl Key {
 }
 
 /// Everything else that tells a row from another.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub(crate) struct Digest(u64);
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub(crate) struct Digest(pub(crate) u64);
 
 impl Digest {
     pub(crate) fn of_reading(reading: &Reading<'_>) -> Self {
@@ -45,6 +45,14 @@ impl Digest {
     ) -> Self {
         let head =
             mix(u64::from(signal.0) | 1 << 32, value.map_or(quality as u64, |value| (value + 0.0).to_bits()));
+        Self(mix_text(mix(head, u64::from(value.is_some())), text))
+    }
+
+    /// The same of a signal by its path, for rows of which the catalogue may no longer know the signal. Not comparable with
+    /// [`Self::of_signal`].
+    pub(crate) fn of_path(path: &str, value: Option<f64>, text: Option<&str>, quality: Quality) -> Self {
+        let number = value.map_or(quality as u64, |value| (value + 0.0).to_bits());
+        let head = mix(mix_text(4 << 32, Some(path)), number);
         Self(mix_text(mix(head, u64::from(value.is_some())), text))
     }
 

@@ -5,6 +5,7 @@
 //! and each table takes what it does not have yet.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use model::{CenterName, Event, Position, Protocol, Reading, ReadingSink, Sequence, UtcMicros, VehicleId};
 use object_store::ObjectStore;
@@ -14,6 +15,7 @@ use crate::Error;
 use crate::columns::Names;
 use crate::copies::Copies;
 use crate::delta::{Changes, DeltaTable, FileStatistics, NewFile, Snapshot};
+use crate::doubles::Examining;
 use crate::encode::{FileEncoder, GROUP_ROWS_MAX, Layout};
 use crate::erased::{Erased, ErasureSource};
 use crate::recall::recall;
@@ -22,6 +24,10 @@ use crate::schema::Table;
 use crate::seen::{Digest, Key, Layer, LayerId, Seen};
 use crate::tail::{Chunk, State, Tail};
 use crate::threads::Threads;
+
+/// How often rows taken are looked at for such as another center's tables show: a frame that came to both shows twice for no longer,
+/// and the rows of a second are no crumbs.
+const EXAMINE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The frames of one sealed batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,6 +74,8 @@ pub struct LakeWriter {
     pub(crate) gateway: String,
     pub(crate) tail_bytes_max: usize,
     pub(crate) copies: Copies,
+    pub(crate) examining: Examining,
+    pub(crate) examined_at: Duration,
     pub(crate) store: Arc<dyn ObjectStore>,
 }
 
@@ -140,6 +148,16 @@ impl LakeWriter {
             let learned = self.learn_of(&center);
             // Who asked may have ended.
             let _heard_or_not = done.send(learned);
+        }
+    }
+
+    /// Looks for rows among those taken that another center's tables hold too, so that each shows once; not more often than each
+    /// second, so it may be called at any time. Where somebody else is looking, this is left to the next time.
+    pub fn examine(&mut self) {
+        let now = self.tail.clock().monotonic();
+        if now.saturating_sub(self.examined_at) >= EXAMINE_INTERVAL {
+            self.threads.block_on(self.examining.examine_if_free());
+            self.examined_at = now;
         }
     }
 

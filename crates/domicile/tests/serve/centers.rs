@@ -1,6 +1,7 @@
 //! Two centers of a country: one joins the other, each holds what the other has, and what is erased or refused is so in both.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -157,10 +158,15 @@ fn drive(center: &Center, vin: &str, from: u32, messages: u32) {
 }
 
 fn drive_with(center: &Center, vin: &str, papers: &Papers, from: u32, messages: u32) {
+    drive_at(center, vin, papers, from..from + messages, now_s());
+}
+
+/// Messages that were made at a second, however often they are sent.
+fn drive_at(center: &Center, vin: &str, papers: &Papers, numbers: Range<u32>, at_s: i64) {
     let mut vehicle = Tesla::connect(center.address("tesla"), vin, papers).expect("it is let in");
-    for number in from..from + messages {
+    for number in numbers {
         let transaction = format!("tx-{number}");
-        vehicle.send_speed(&transaction, now_s(), f64::from(number));
+        vehicle.send_speed(&transaction, at_s, f64::from(number));
         assert_eq!(vehicle.hear(), Some(Said::Ack(transaction.into_bytes())));
     }
 }
@@ -279,6 +285,36 @@ fn a_second_center_joins_and_each_holds_what_the_other_has() {
     let placed = domicile(&second.path(), &early, &settings);
     assert!(placed.contains("in no center"), "{placed}");
     assert_eq!(speeds(&second), 52, "all rows but the erased vehicle's");
+}
+
+#[test]
+fn what_a_vehicle_sends_to_one_center_and_again_to_another_shows_once() {
+    let country = Country::new();
+    let first = &country.first;
+    first.add(VIN, "CN");
+    let papers = first.papers(VIN);
+    let (mut second, _) = country.join("beijing-1", "1");
+    eventually("the second holds the first", || (is_held(first, "beijing-1")).then_some(()));
+    let at_s = now_s();
+    drive_at(first, VIN, &papers, 0..20, at_s);
+    drive_at(&second, VIN, &papers, 15..30, at_s);
+    let both_hold = |second: &Center| is_held(first, "beijing-1") && is_held(second, "shanghai-1");
+    eventually("each holds the other", || both_hold(&second).then_some(()));
+    let shown = |center: &Center| {
+        let sum = "select cast(sum(value) as bigint) as n from signals where signal = 'Vehicle.Speed'";
+        (speeds(center), number(center, sum))
+    };
+    // Speeds are in km/h: what counts is that both say the same of each message once.
+    eventually("each message once at both", || {
+        (shown(first).0 == 30 && shown(&second).0 == 30).then_some(())
+    });
+    assert_eq!(shown(first), shown(&second));
+    let sources =
+        |center: &Center| number(center, "select count(*) as n from frames where protocol = 'tesla'");
+    assert_eq!(sources(first) + sources(&second), 35, "both keep the frames that they received");
+    second.kill();
+    second.serve_again();
+    eventually("each message once after a start", || (shown(&second).0 == 30).then_some(()));
 }
 
 #[test]

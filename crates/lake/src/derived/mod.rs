@@ -24,6 +24,7 @@ use parking_lot::RwLock;
 use sha2::{Digest, Sha256};
 
 use crate::delta::{Bounds, DataFile};
+use crate::doubles;
 use crate::query::Queries;
 use crate::schema::Table;
 use crate::source::{RecordSource, VehicleSource};
@@ -171,7 +172,9 @@ impl Deriver {
     pub(crate) async fn open(store: &dyn ObjectStore) -> Result<Files, Error> {
         let mut files: BTreeMap<(DerivedTable, i64), DerivedFile> = BTreeMap::new();
         let listed: Vec<_> = store.list(None).try_collect().await?;
-        for object in listed {
+        let is_of_doubles =
+            |object: &Path| object.parts().next().is_some_and(|part| part.as_ref() == doubles::FOLDER);
+        for object in listed.into_iter().filter(|object| !is_of_doubles(&object.location)) {
             match parse(&object.location) {
                 Some((place, key)) if !files.contains_key(&place) => {
                     let file = DerivedFile { object: object.location, bytes: object.size, key };

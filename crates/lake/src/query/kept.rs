@@ -1,4 +1,4 @@
-//! Rows whose term is over and rows that were erased don't show, wherever they still lie.
+//! Rows whose term is over, rows that were erased and rows that another center's tables show don't show, wherever they still lie.
 
 use std::sync::Arc;
 
@@ -15,7 +15,9 @@ use datafusion::physical_plan::projection::ProjectionExec;
 use model::Class;
 
 use crate::delta::DataFile;
+use crate::doubles::Hidden;
 use crate::erased::Erased;
+use crate::query::hidden::is_shown;
 use crate::schema::Table;
 use crate::terms::{Cutoffs, EVENT_CLASS, Fate, Known, SignalClasses, UNKNOWN_CLASS};
 
@@ -24,6 +26,7 @@ pub(crate) struct Kept {
     table: Table,
     pub(crate) cutoffs: Cutoffs,
     pub(crate) erased: Arc<Erased>,
+    pub(crate) hidden: Hidden,
     known: Known,
     classes: Arc<SignalClasses>,
 }
@@ -33,10 +36,11 @@ impl Kept {
         table: Table,
         cutoffs: Cutoffs,
         erased: Arc<Erased>,
+        hidden: Hidden,
         known: Known,
         classes: Arc<SignalClasses>,
     ) -> Self {
-        Self { table, cutoffs, erased, known, classes }
+        Self { table, cutoffs, erased, hidden, known, classes }
     }
 
     /// The files of which all rows are kept, and those of which some may be gone. Files of which all are gone are left out.
@@ -48,7 +52,9 @@ impl Kept {
         for file in files {
             match self.known[self.table.index()].fate(self.table, file, &self.cutoffs) {
                 Fate::Gone => {}
-                Fate::Kept if !self.erased.may_lie_in(file) => whole.push(file),
+                Fate::Kept if !self.erased.may_lie_in(file) && !self.hidden.may_lie_in(file) => {
+                    whole.push(file);
+                }
                 Fate::Kept => partly.push(file),
                 Fate::Partly(_) => partly.push(file),
             }
@@ -60,7 +66,8 @@ impl Kept {
     pub(crate) fn scanned(&self, projection: Option<&Vec<usize>>) -> Option<Vec<usize>> {
         let mut columns = projection?.clone();
         let vehicle = (!self.erased.open().is_empty()).then_some("vehicle");
-        for name in ["signal", "received_at"].into_iter().chain(vehicle) {
+        let all = self.table.columns().iter().map(|column| column.name).filter(|_| !self.hidden.is_empty());
+        for name in ["signal", "received_at"].into_iter().chain(vehicle).chain(all) {
             if let Some(place) = self.table.columns().iter().position(|column| column.name == name)
                 && !columns.contains(&place)
             {
@@ -70,7 +77,7 @@ impl Kept {
         Some(columns)
     }
 
-    /// Leaves out rows whose term is over and those that were erased, and then the columns beyond the first `columns`.
+    /// Leaves out rows whose term is over, those that were erased and those that another center shows, and then the columns beyond the first `columns`.
     pub(crate) fn filter(
         &self,
         state: &dyn Session,
@@ -82,7 +89,11 @@ impl Kept {
 
     fn condition(&self) -> Expr {
         let instant = |at: i64| lit(ScalarValue::TimestampMicrosecond(Some(at), Some("UTC".into())));
-        self.erased.open().iter().fold(self.in_term(), |condition, rows| {
+        let shown = match self.hidden.is_empty() {
+            true => self.in_term(),
+            false => self.in_term().and(is_shown(self.table, self.hidden.clone())),
+        };
+        self.erased.open().iter().fold(shown, |condition, rows| {
             let is_other = col("vehicle").not_eq(lit(rows.vehicle.as_str()));
             let is_outside =
                 col("received_at").lt(instant(rows.from.0)).or(col("received_at").gt_eq(instant(rows.to.0)));

@@ -5,6 +5,7 @@ mod counted;
 mod derived;
 mod frames;
 mod functions;
+mod hidden;
 mod kept;
 mod pg_catalog;
 mod records;
@@ -37,6 +38,7 @@ use datafusion::prelude::SessionConfig;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt};
+use model::CenterName;
 use object_store::ObjectStore;
 use object_store::path::Path;
 use tokio::sync::{Semaphore, mpsc};
@@ -45,6 +47,7 @@ use tokio::time::timeout;
 use crate::columns::Names;
 use crate::copies::Copies;
 use crate::derived::{DerivedTable, Published};
+use crate::doubles::{Doubles, Hidden};
 use crate::erased::ErasureSource;
 use crate::query::catalog::ClosedTable;
 use crate::query::derived::DerivedFiles;
@@ -96,6 +99,8 @@ pub(crate) struct Sources {
     pub(crate) derived_store: Arc<dyn ObjectStore>,
     /// The tables of other centers.
     pub(crate) copies: Copies,
+    /// Their rows that the center's own tables show, and the other way round.
+    pub(crate) doubles: Doubles,
 }
 
 /// Everything that a query needs, shared by all.
@@ -103,6 +108,7 @@ pub(crate) struct Queries {
     base: SessionState,
     tail: Arc<Tail>,
     names: Arc<Names>,
+    center: CenterName,
     folders: [Path; 3],
     sources: Sources,
     retention: Retention,
@@ -140,7 +146,7 @@ impl Queries {
         settings: &Settings,
         tail: Arc<Tail>,
         names: Arc<Names>,
-        folders: [Path; 3],
+        center: CenterName,
         sources: Sources,
         retention: Retention,
     ) -> Result<Self, Error> {
@@ -174,7 +180,8 @@ impl Queries {
             base,
             tail,
             names,
-            folders,
+            folders: Table::ALL.map(|table| table.folder(&center)),
+            center,
             sources,
             retention,
             records,
@@ -297,15 +304,25 @@ impl Queries {
         let copies = if allowed.own_alone { Arc::default() } else { self.sources.copies.all() };
         let cutoffs = terms.terms().cutoffs(self.tail.clock().now());
         for ((table, view), folder) in Table::ALL.into_iter().zip(views).zip(&self.folders) {
-            let kept =
-                |known: &Known| Kept::new(table, cutoffs, erased.clone(), known.clone(), classes.clone());
+            let kept = |center: &CenterName, known: &Known| {
+                let is_seen = |by: &CenterName| *by == self.center || copies.contains_key(by);
+                let hidden = match copies.is_empty() {
+                    true => Hidden::default(),
+                    false => self.sources.doubles.of(table, center, is_seen),
+                };
+                Kept::new(table, cutoffs, erased.clone(), hidden, known.clone(), classes.clone())
+            };
             let narrowed = allowed.sight.narrowed(table, classes);
             let make = || {
-                let own = Part { folder: folder.clone(), snapshot: view.snapshot.clone(), kept: kept(known) };
-                let others = copies.values().map(|copy| Part {
+                let own = Part {
+                    folder: folder.clone(),
+                    snapshot: view.snapshot.clone(),
+                    kept: kept(&self.center, known),
+                };
+                let others = copies.iter().map(|(center, copy)| Part {
                     folder: copy.folders[table.index()].clone(),
                     snapshot: copy.snapshots[table.index()].clone(),
-                    kept: kept(&copy.known),
+                    kept: kept(center, &copy.known),
                 });
                 let parts = std::iter::once(own).chain(others).collect();
                 LakeTable::new(table, view, self.names.clone(), parts, narrowed)

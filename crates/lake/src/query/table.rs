@@ -29,6 +29,7 @@ use object_store::path::Path;
 
 use crate::columns::{Gather, Names};
 use crate::delta::{Bounds, DataFile, FileStatistics, Snapshot};
+use crate::doubles::Hidden;
 use crate::erased::Erased;
 use crate::query::counted::CountedExec;
 use crate::query::kept::Kept;
@@ -147,6 +148,7 @@ impl LakeTable {
             schema: schema.clone(),
             cutoffs: self.parts[0].kept.cutoffs,
             erased: self.parts[0].kept.erased.clone(),
+            hidden: self.parts[0].kept.hidden.clone(),
         };
         let rows = self.view.slabs.iter().map(|slab| slab.rows_of(self.table)).sum();
         let scan = StreamingTableExec::try_new(schema, vec![Arc::new(stream)], None, [], false, limit)?;
@@ -267,6 +269,7 @@ struct TailStream {
     schema: SchemaRef,
     cutoffs: Cutoffs,
     erased: Arc<Erased>,
+    hidden: Hidden,
 }
 
 impl TailStream {
@@ -282,11 +285,14 @@ impl PartitionStream for TailStream {
     fn execute(&self, _context: Arc<TaskContext>) -> SendableRecordBatchStream {
         let (table, names) = (self.table, self.names.clone());
         let (columns, schema, cutoffs) = (self.columns.clone(), self.schema.clone(), self.cutoffs);
-        let erased = self.erased.clone();
+        let (erased, hidden) = (self.erased.clone(), self.hidden.clone());
         let batches = self.slabs.clone().into_iter().flat_map(move |slab| {
             let slabs = [slab];
             let gather = Gather::new(&names, table, &slabs);
-            let places = gather.kept(&cutoffs, &erased);
+            let mut places = gather.kept(&cutoffs, &erased);
+            if let Err(error) = gather.leave_out(&hidden, &mut places) {
+                return vec![Err(error.into())];
+            }
             let batches: Vec<Result<RecordBatch>> = places
                 .chunks(Self::BATCH_ROWS)
                 .map(|places| {

@@ -323,12 +323,21 @@ impl Center {
         settings: Settings,
         records: Arc<dyn RecordSource>,
     ) -> Result<Self, Error> {
-        Self::open_as("shanghai-1", store, settings, records)
+        Self::open_as("shanghai-1", store, settings, records, Arc::new(InMemory::new()))
     }
 
     /// Another center on the same store.
     pub(crate) fn open_named(store: Arc<dyn ObjectStore>, center: &str) -> Result<Self, Error> {
-        Self::open_as(center, store, Settings::default(), Arc::new(NoRecords))
+        Self::open_again(store, center, Arc::new(InMemory::new()))
+    }
+
+    /// Another center on the same store, with the projections of an earlier run.
+    pub(crate) fn open_again(
+        store: Arc<dyn ObjectStore>,
+        center: &str,
+        derived: Arc<dyn ObjectStore>,
+    ) -> Result<Self, Error> {
+        Self::open_as(center, store, Settings::default(), Arc::new(NoRecords), derived)
     }
 
     fn open_as(
@@ -336,6 +345,7 @@ impl Center {
         store: Arc<dyn ObjectStore>,
         settings: Settings,
         records: Arc<dyn RecordSource>,
+        derived: Arc<dyn ObjectStore>,
     ) -> Result<Self, Error> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let frames = Arc::new(TestFrames { read: Mutex::new(Vec::new()) });
@@ -354,7 +364,7 @@ impl Center {
             records,
             terms: Arc::new(TestTerms),
             erasures: erasures.clone(),
-            derived: Arc::new(InMemory::new()),
+            derived,
         }))?;
         let maintenance = Arc::new(Mutex::new(maintenance));
         Ok(Self { lake, writer, maintenance, deriver, clock, frames, erasures, vehicles, runtime })
