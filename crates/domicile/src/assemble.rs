@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use model::{Clock, Protocol, UtcMicros, Vin};
+use model::{Protocol, UtcMicros, Vin};
 use policy::Rules;
 use store::Journal;
 use tokio::sync::watch;
@@ -17,6 +17,7 @@ use wire::tesla::Issuer;
 use crate::api::query::Sql;
 use crate::api::{Rooms, private_router, public_router, serve_socket};
 use crate::center::{Center, unhex};
+use crate::certificates;
 use crate::charter::client_authorities;
 use crate::cosigning::{Cosigning, CosigningError};
 #[cfg(feature = "lake")]
@@ -33,11 +34,10 @@ use crate::ingress::diary::Diary;
 use crate::ingress::drain::drain;
 use crate::ingress::gate::{self, Gate, claimed_vin, refused_certificate};
 use crate::ingress::listener::{ListenError, Listeners, Service};
-use crate::ingress::tls::{Clients, RefusedCertificates, Reload, Tls, TlsError, TlsFiles};
+use crate::ingress::tls::{Clients, RefusedCertificates, Tls, TlsError, TlsFiles};
 use crate::live::{View, connection_gauges, erasure_gauges, journal_gauges, ledger_gauges};
 #[cfg(feature = "lake")]
 use crate::live::{chores_gauges, derived_gauges, table_gauges};
-use crate::observe::Metrics;
 use crate::peer::{Others, OthersError};
 #[cfg(feature = "lake")]
 use crate::pipeline::{Inbox, Parts as PipelineParts, Pipeline};
@@ -56,12 +56,6 @@ const DRAIN_TIME: Duration = Duration::from_secs(10);
 
 /// How long sealing may take when the program ends. What is not sealed by then is sealed at the next start.
 const SEAL_TIME: Duration = Duration::from_secs(20);
-
-/// How often the certificates' files are looked at.
-const CERTIFICATES_TIME: Duration = Duration::from_secs(5);
-
-/// Looks at the files between looks at whether the server's certificate must be renewed: an hour.
-const RENEWAL_LOOKS: u32 = 720;
 
 /// Why the center can't be put together.
 #[derive(Debug, thiserror::Error)]
@@ -317,7 +311,8 @@ impl Serving {
         tokio::spawn(drain(connections, charters, own, seconds, serving.stop.subscribe()));
         let shown = declared.clone();
         serving.rooms.metrics.add_gauges(move |gauges| egress_gauges(&shown, gauges));
-        serving.keep_certificates(world.clock.clone());
+        let (others, stop) = (serving.others.clone(), serving.stop.subscribe());
+        certificates::keep(serving.tls.clone(), &serving.rooms, others, world.clock.clone(), stop);
         if !center.settings.ledger.witnesses.is_empty() {
             let cosigning = Cosigning::new(&center, &declared, serving.rooms.books.clone(), world)?;
             tokio::spawn(cosigning.run(serving.stop.subscribe()));
@@ -338,7 +333,7 @@ impl Serving {
     /// Reads all certificates anew.
     pub(crate) fn reload_certificates(&self) {
         let (tls, metrics) = (self.tls.clone(), self.rooms.metrics.clone());
-        tokio::task::spawn_blocking(move || reload(&tls, &metrics, true));
+        tokio::task::spawn_blocking(move || certificates::reload(&tls, &metrics, true));
     }
 
     /// Ends in good order: accepts nothing more, lets sessions part with what they are owed, seals what the journal holds and lets
@@ -437,36 +432,6 @@ impl Serving {
         Ok(tls)
     }
 
-    /// Looks after the certificates while the program runs: changed files are read anew, and the center's own is renewed in time.
-    fn keep_certificates(&self, clock: Arc<dyn Clock>) {
-        let (tls, metrics) = (self.tls.clone(), self.rooms.metrics.clone());
-        let (center, mut stop) = (self.rooms.center.clone(), self.stop.subscribe());
-        tokio::spawn(async move {
-            let mut looks = tokio::time::interval(CERTIFICATES_TIME);
-            for look in 0_u32.. {
-                tokio::select! {
-                    _ = stop.wait_for(|is_stopped| *is_stopped) => return,
-                    _ = looks.tick() => {}
-                }
-                let (tls, metrics, center, clock) =
-                    (tls.clone(), metrics.clone(), center.clone(), clock.clone());
-                let looked = tokio::task::spawn_blocking(move || {
-                    if look % RENEWAL_LOOKS == 0 {
-                        match center.renew_server_certificate(clock.now()) {
-                            Ok(true) => tracing::info!("renewed the server's certificate"),
-                            Ok(false) => {}
-                            Err(error) => tracing::error!(%error, "can't renew the server's certificate"),
-                        }
-                    }
-                    reload(&tls, &metrics, false);
-                });
-                if looked.await.is_err() {
-                    tracing::error!("looking after the certificates failed by a defect of the program");
-                }
-            }
-        });
-    }
-
     fn add_gauges(&self) {
         let (gate, journal) = (self.gate.clone(), self.flow.journal.clone());
         let (books, eraser) = (self.rooms.books.clone(), self.flow.eraser.clone());
@@ -504,22 +469,6 @@ fn rules(rooms: &Rooms) -> Rules {
 fn rules_of(rooms: &Rooms) -> Box<dyn Fn() -> Rules + Send + Sync> {
     let (packs, first) = (rooms.packs.clone(), rules(rooms));
     Box::new(move || Rules { pack: packs.in_force().pack.version(), ..first })
-}
-
-fn reload(tls: &[Arc<Tls>], metrics: &Metrics, is_forced: bool) {
-    for tls in tls {
-        match tls.reload(is_forced) {
-            Reload::Unchanged => {}
-            Reload::Reloaded => {
-                metrics.tls_reloads.inc();
-                tracing::info!(certificate = %tls.certificate().display(), "read the certificates anew");
-            }
-            Reload::Kept(error) => {
-                metrics.tls_reload_failures.inc();
-                tracing::error!(%error, "the changed certificates are of no use; those read before stay");
-            }
-        }
-    }
 }
 
 fn issuers(settings: &Settings) -> Result<Vec<Issuer>, AssembleError> {

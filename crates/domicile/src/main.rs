@@ -8,6 +8,7 @@ mod assemble;
 mod bell;
 mod bookkeeping;
 mod center;
+mod certificates;
 mod charter;
 mod cli;
 mod cosigning;

@@ -6,6 +6,8 @@ use std::io::Write;
 use std::net::IpAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use crate::charter::sha256;
 use model::{UtcMicros, Vin};
@@ -13,6 +15,11 @@ use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
     KeyPair, KeyUsagePurpose, SanType, SubjectPublicKeyInfo,
 };
+use rustls::RootCertStore;
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::ServerCertVerifier;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 /// The common name of the authority for vehicles: `tesla.issuers` names it.
@@ -41,6 +48,12 @@ pub(crate) enum PkiError {
     Certificate(#[from] rcgen::Error),
     #[error("{what} is no certificate in PEM")]
     Unreadable { what: String },
+    #[error("it is no certificate of this country's authority for servers")]
+    Foreign,
+    #[error("no center that has the country's authority for servers renewed it: {0}")]
+    NoAuthority(String),
+    #[error("another center gave a certificate that is of no use here: {0}")]
+    Useless(String),
     #[error("`{name}` is neither a host name nor an address")]
     HostName { name: String },
 }
@@ -54,6 +67,8 @@ pub(crate) struct Issued {
 /// An authority that issues certificates.
 pub(crate) struct Authority {
     issuer: Issuer<'static, KeyPair>,
+    /// Its own certificate, PEM.
+    certificate: String,
 }
 
 /// Makes the authority whose certificates servers show and vehicles trust.
@@ -74,7 +89,8 @@ impl Authority {
 
     /// The authority of a certificate and key in PEM.
     pub(crate) fn from_pem(certificate: &str, key: &str) -> Result<Self, PkiError> {
-        Ok(Self { issuer: Issuer::from_ca_cert_pem(certificate, KeyPair::from_pem(key)?)? })
+        let issuer = Issuer::from_ca_cert_pem(certificate, KeyPair::from_pem(key)?)?;
+        Ok(Self { issuer, certificate: certificate.to_owned() })
     }
 
     /// Issues a server's certificate for these host names and addresses, with a new key.
@@ -91,6 +107,28 @@ impl Authority {
     ) -> Result<String, PkiError> {
         let key = SubjectPublicKeyInfo::from_pem(public_key)?;
         Ok(server_params(hosts, now)?.signed_by(&key, &self.issuer)?.pem())
+    }
+
+    /// Issues a server's certificate anew for one that this authority has issued: for the same key, host names and addresses. Also where
+    /// that one has expired.
+    pub(crate) fn server_again(&self, earlier: &str, now: UtcMicros) -> Result<String, PkiError> {
+        let unreadable = || PkiError::Unreadable { what: "what is to be renewed".to_owned() };
+        let (_, hosts) = inspect(earlier, "what is to be renewed")?;
+        let (_, pem) = x509_parser::pem::parse_x509_pem(earlier.as_bytes()).map_err(|_| unreadable())?;
+        let (_, certificate) = X509Certificate::from_der(&pem.contents).map_err(|_| unreadable())?;
+        let began = certificate.validity().not_before.timestamp();
+        let name =
+            hosts.first().and_then(|host| ServerName::try_from(host.as_str()).ok()).ok_or_else(unreadable)?;
+        let at = UnixTime::since_unix_epoch(Duration::from_secs(began.unsigned_abs() + 1));
+        self.verifier()?
+            .verify_server_cert(&CertificateDer::from(pem.contents.as_slice()), &[], &name, &[], at)
+            .map_err(|_| PkiError::Foreign)?;
+        let key = SubjectPublicKeyInfo::from_der(certificate.public_key().raw)?;
+        Ok(server_params(&hosts, now)?.signed_by(&key, &self.issuer)?.pem())
+    }
+
+    fn verifier(&self) -> Result<Arc<WebPkiServerVerifier>, PkiError> {
+        verifier_of(&self.certificate)
     }
 
     /// Issues a vehicle's certificate: its subject's common name is the VIN.
@@ -165,6 +203,42 @@ pub(crate) fn inspect(pem: &str, what: &str) -> Result<(UtcMicros, Vec<String>),
     let names = certificate.subject_alternative_name().map_err(|_| unreadable())?;
     let names = names.map(|extension| extension.value.general_names.iter().filter_map(host_name).collect());
     Ok((expires, names.unwrap_or_default()))
+}
+
+/// That a server's certificate which somebody else made anew is for the same key and names as the one in use, lasts longer, and is trusted
+/// by who trusts the authority (PEM each).
+pub(crate) fn check_renewed(
+    renewed: &str,
+    used: &str,
+    authority: &str,
+    now: UtcMicros,
+) -> Result<(), PkiError> {
+    let useless = |what: &str| PkiError::Useless(what.to_owned());
+    if public_key_pin(renewed)? != public_key_pin(used)? {
+        return Err(useless("it is for another key"));
+    }
+    let (expires, hosts) = inspect(renewed, "the renewed certificate")?;
+    let (expired, known) = inspect(used, "the certificate")?;
+    if hosts != known || expires <= expired {
+        return Err(useless("it is for other names, or lasts no longer"));
+    }
+    let name = hosts.first().and_then(|host| ServerName::try_from(host.as_str()).ok());
+    let name = name.ok_or_else(|| useless("it names no host"))?;
+    let der = CertificateDer::from_pem_slice(renewed.as_bytes()).map_err(|_| useless("it is not PEM"))?;
+    let at = UnixTime::since_unix_epoch(Duration::from_secs(
+        now.0.div_euclid(UtcMicros::PER_SECOND).unsigned_abs(),
+    ));
+    let verified = verifier_of(authority)?.verify_server_cert(&der, &[], &name, &[], at);
+    verified.map(|_| ()).map_err(|error| PkiError::Useless(error.to_string()))
+}
+
+fn verifier_of(authority: &str) -> Result<Arc<WebPkiServerVerifier>, PkiError> {
+    let unreadable = || PkiError::Unreadable { what: "the authority".to_owned() };
+    let mut roots = RootCertStore::empty();
+    let root = CertificateDer::from_pem_slice(authority.as_bytes()).map_err(|_| unreadable())?;
+    roots.add(root).map_err(|_| unreadable())?;
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build().map_err(|_| unreadable())
 }
 
 /// SHA-256 (hex) of the public key (SubjectPublicKeyInfo, DER) of the first certificate of a PEM text.
@@ -267,7 +341,7 @@ fn host_name(name: &x509_parser::extensions::GeneralName<'_>) -> Option<String> 
     }
 }
 
-fn read(path: &Path) -> Result<String, PkiError> {
+pub(crate) fn read(path: &Path) -> Result<String, PkiError> {
     std::fs::read_to_string(path).map_err(file_error(path))
 }
 

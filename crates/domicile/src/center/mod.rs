@@ -297,9 +297,17 @@ impl Center {
         std::fs::read_to_string(&path).map_err(file_error(&path))
     }
 
-    /// Renews the server's certificate from the center's own authority when it is about to expire, for the same names. Gives
-    /// whether it did. A certificate that the operator has put elsewhere is the operator's to renew.
-    pub(crate) fn renew_server_certificate(&self, now: UtcMicros) -> Result<bool, PkiError> {
+    /// Renews the server's certificate when it is about to expire, for the same names: from the country's authority for servers where
+    /// its key is here, else by asking those that have it (`elsewhere` takes the certificate and gives a new one for the same key, PEM
+    /// both). Gives whether it did. A certificate that the operator has put elsewhere is the operator's to renew.
+    ///
+    /// # Errors
+    /// Also [`PkiError::Foreign`] and [`PkiError::Useless`], and whatever `elsewhere` gives.
+    pub(crate) fn renew_server_certificate(
+        &self,
+        now: UtcMicros,
+        elsewhere: &dyn Fn(&str) -> Result<String, PkiError>,
+    ) -> Result<bool, PkiError> {
         let pki = self.folder.join("pki");
         let (certificate, key) = (pki.join("server.pem"), pki.join("server.key"));
         if self.folder.join(&self.settings.tesla.certificate) != certificate {
@@ -310,12 +318,32 @@ impl Center {
             return Ok(false);
         }
         if !pki.join("server-ca.key").exists() {
-            // A center that has joined got it from the country's authority, which is asked again by `domicile center request`.
-            return Ok(false);
+            let used = pki::read(&certificate)?;
+            let renewed = elsewhere(&used)?;
+            pki::check_renewed(&renewed, &used, &pki::read(&pki.join("server-ca.pem"))?, now)?;
+            pki::replace_file(&certificate, renewed.as_bytes(), 0o644)?;
+            return Ok(true);
         }
         let authority = Authority::open(&pki.join("server-ca.pem"), &pki.join("server-ca.key"))?;
         authority.server(&hosts, now)?.replace(&certificate, &key)?;
         Ok(true)
+    }
+
+    /// A server's certificate of another center made anew; `None` where the country's authority for servers is not here.
+    ///
+    /// # Errors
+    /// As [`Authority::server_again`].
+    pub(crate) fn renew_for_another(
+        &self,
+        earlier: &str,
+        now: UtcMicros,
+    ) -> Result<Option<String>, PkiError> {
+        let pki = self.folder.join("pki");
+        if !pki.join("server-ca.key").exists() {
+            return Ok(None);
+        }
+        let authority = Authority::open(&pki.join("server-ca.pem"), &pki.join("server-ca.key"))?;
+        authority.server_again(earlier, now).map(Some)
     }
 
     /// Where the running center listens for commands.

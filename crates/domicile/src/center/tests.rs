@@ -92,9 +92,47 @@ fn the_server_certificate_is_renewed_shortly_before_it_expires() {
     let day = |days: i64| now.plus_micros(days * model::UtcMicros::PER_DAY);
     let path = folder.join("pki/server.pem");
     let (_, names) = crate::pki::inspect_file(&path).expect("a certificate");
-    assert!(!center.renew_server_certificate(day(360)).expect("looked at"));
-    assert!(center.renew_server_certificate(day(370)).expect("renewed"));
+    let nobody = |_: &str| Err(crate::pki::PkiError::NoAuthority("nobody is asked".to_owned()));
+    assert!(!center.renew_server_certificate(day(360), &nobody).expect("looked at"));
+    assert!(center.renew_server_certificate(day(370), &nobody).expect("renewed"));
     let (expires, renewed) = crate::pki::inspect_file(&path).expect("a certificate");
     assert!(expires > day(700));
     assert_eq!(renewed, names);
+}
+
+#[test]
+fn a_center_without_the_authority_gets_its_certificate_renewed_by_one_that_has_it() {
+    let parent = tempfile::tempdir().expect("a folder");
+    let made = |name: &str| {
+        let folder = parent.path().join(name);
+        Center::create(&folder, &new_center(), &world()).expect("made")
+    };
+    let (first, foreign) = (made("first"), made("foreign"));
+    let now = world().clock.now();
+    let day = |days: i64| now.plus_micros(days * model::UtcMicros::PER_DAY);
+    let (path, ca) = (first.folder.join("pki/server.pem"), first.folder.join("pki/server-ca.key"));
+    let read = || std::fs::read_to_string(&path).expect("a certificate");
+    let (used, key) = (read(), std::fs::read(&ca).expect("a key"));
+    let renewed = first
+        .renew_for_another(&used, day(400))
+        .expect("also where it has expired")
+        .expect("the authority is here");
+    let error = foreign.renew_for_another(&used, day(370)).expect_err("made by another authority");
+    assert!(matches!(error, crate::pki::PkiError::Foreign), "{error}");
+
+    std::fs::remove_file(&ca).expect("removed");
+    assert!(first.renew_for_another(&used, day(370)).expect("looked at").is_none());
+    let other = std::fs::read_to_string(foreign.folder.join("pki/server.pem")).expect("a certificate");
+    for useless in [other, used.clone()] {
+        let error =
+            first.renew_server_certificate(day(370), &|_| Ok(useless.clone())).expect_err("of no use");
+        assert!(matches!(error, crate::pki::PkiError::Useless(_)), "{error}");
+    }
+    assert_eq!(read(), used);
+    assert!(first.renew_server_certificate(day(400), &|_| Ok(renewed.clone())).expect("renewed"));
+    assert_eq!(read(), renewed);
+    assert_ne!(renewed, used);
+    let (again, there) = (crate::pki::public_key_pin(&renewed), crate::pki::public_key_pin(&used));
+    assert_eq!(again.expect("a key"), there.expect("a key"), "the key stays");
+    std::fs::write(&ca, key).expect("written");
 }

@@ -22,6 +22,10 @@ pub(super) trait Peer: Source {
     /// changes of this center's registry that are taken over there.
     fn push_frames(&self, gateway: &GatewayName, freed: Sequence, blocks: Vec<u8>) -> Result<u64, Error>;
 
+    /// This center's certificate as a server (PEM), made anew for the same key by the country's authority for servers; `None` where the
+    /// other center has that authority not.
+    fn renew_certificate(&self, certificate: &str) -> Result<Option<String>, Error>;
+
     /// Keys, wrapped for this center, as many as were asked for; `None` for those that were destroyed.
     fn keys(&self, wanted: &[(VehicleId, KeyPeriod)]) -> Result<Vec<Option<Bytes>>, Error>;
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ledger::{SignedCheckpoint, Tile};
-use model::{CenterName, GatewayName, KeyPeriod, Sequence, VehicleId};
+use model::{CenterName, Clock, GatewayName, KeyPeriod, Sequence, VehicleId};
 use parking_lot::Mutex;
 use store::{HeldBlock, HeldFrames, Keyring, Names, ObjectKind, ObjectPath, Recipient};
 
@@ -20,6 +20,8 @@ use crate::api::{Problem, Rooms};
 use crate::bookkeeping::Bookkeeper;
 use crate::center::Center;
 use crate::charter::Charters;
+use crate::pki::PkiError;
+use crate::world::World;
 
 /// The most that is held of one gateway's journal: four times what a journal takes by default. Past it nothing more is held, until the
 /// copy has the batches.
@@ -34,17 +36,13 @@ pub(crate) struct PeerOffice {
     charters: Arc<Charters>,
     receipts: Arc<Receipts>,
     held: Arc<HeldBooks>,
+    clock: Arc<dyn Clock>,
     entropy: Arc<dyn model::Entropy>,
 }
 
 impl PeerOffice {
     /// For an opened center.
-    pub(super) fn new(
-        rooms: &Rooms,
-        receipts: Arc<Receipts>,
-        held: Arc<HeldBooks>,
-        entropy: Arc<dyn model::Entropy>,
-    ) -> Self {
+    pub(super) fn new(rooms: &Rooms, receipts: Arc<Receipts>, held: Arc<HeldBooks>, world: &World) -> Self {
         Self {
             center: rooms.center.clone(),
             store: rooms.store.clone(),
@@ -53,7 +51,8 @@ impl PeerOffice {
             charters: rooms.charters.clone(),
             receipts,
             held,
-            entropy,
+            clock: world.clock.clone(),
+            entropy: world.entropy.clone(),
         }
     }
 
@@ -181,6 +180,16 @@ impl PeerOffice {
         });
         kept.map_err(Problem::unavailable)?;
         Ok(self.registry.adopted(caller)?)
+    }
+
+    /// Another center's certificate as a server, made anew for the same key and names. Only one that the country's authority has made.
+    pub(super) fn renew_certificate(&self, certificate: &str) -> Result<String, Problem> {
+        let renewed = self.center.renew_for_another(certificate, self.clock.now());
+        let renewed = renewed.map_err(|error| match error {
+            PkiError::Foreign | PkiError::Unreadable { .. } => Problem::refused(error),
+            _ => Problem::unavailable(error),
+        })?;
+        renewed.ok_or_else(|| Problem::not_found("the country's authority for servers is not here"))
     }
 
     /// Another center says that it holds a copy of this one up to a checkpoint, which it has cosigned.

@@ -22,8 +22,10 @@ use super::ways::Ways;
 use super::{listen, tls};
 use crate::api::Rooms;
 use crate::center::CenterError;
+use crate::charter::Charters;
 use crate::egress::Declared;
 use crate::live::copy_gauges;
+use crate::pki::PkiError;
 use crate::world::World;
 
 /// How often one looks whether the copies of other centers go on.
@@ -123,6 +125,27 @@ impl Others {
         self.takeover.frames()
     }
 
+    /// The center's certificate as a server (PEM), made anew by the first other center that has the country's authority for servers. Blocks.
+    ///
+    /// # Errors
+    /// [`PkiError::NoAuthority`], with what each said.
+    pub(crate) fn renew_certificate(
+        &self,
+        charters: &Charters,
+        certificate: &str,
+    ) -> Result<String, PkiError> {
+        let mut said = Vec::new();
+        for member in charters.others() {
+            let asked = self.network.peer(&member, &member.name);
+            match asked.and_then(|peer| peer.renew_certificate(certificate)) {
+                Ok(Some(renewed)) => return Ok(renewed),
+                Ok(None) => said.push(format!("{} has it not", member.name)),
+                Err(error) => said.push(format!("{}: {error}", member.name)),
+            }
+        }
+        Err(PkiError::NoAuthority(said.join("; ")))
+    }
+
     /// Ends the threads, once the program's end was told. Blocks until they have.
     pub(crate) fn finish(&self) {
         if let Some(second) = &self.second {
@@ -167,8 +190,7 @@ impl Others {
         if !address.is_empty() {
             let identity = PeerIdentity::open_or_make(&center.folder).map_err(CenterError::from)?;
             let config = tls::server(&identity, &charters).map_err(OthersError::Tls)?;
-            let office =
-                PeerOffice::new(rooms, self.receipts.clone(), self.held.clone(), world.entropy.clone());
+            let office = PeerOffice::new(rooms, self.receipts.clone(), self.held.clone(), world);
             let router = router(Arc::new(office));
             tokio::spawn(listen::listen(address, charters.clone(), config, router, stop.subscribe()));
         }

@@ -32,6 +32,7 @@ pub(crate) fn router(office: Arc<PeerOffice>) -> Router {
         .route("/peer/{center}/unentered/{*name}", get(unentered))
         .route("/peer/{center}/keys", post(keys))
         .route("/peer/held", post(held))
+        .route("/peer/server-certificate", post(server_certificate))
         .route("/peer/journal/{gateway}", post(journal).layer(DefaultBodyLimit::max(PUSH_BYTES_MAX)))
         .layer(axum::middleware::from_fn_with_state(office.clone(), still_here))
         .with_state(office)
@@ -110,6 +111,13 @@ async fn unentered(
     UrlPath((center, name)): UrlPath<(String, String)>,
 ) -> Result<Response, Problem> {
     blocking(office, move |office| office.unentered(&center, &name)).await.map(octets)
+}
+
+async fn server_certificate(
+    State(office): State<Arc<PeerOffice>>,
+    certificate: String,
+) -> Result<String, Problem> {
+    blocking(office, move |office| office.renew_certificate(&certificate)).await
 }
 
 /// Keys as base64; null for one that was destroyed.

@@ -90,6 +90,15 @@ impl Peer for PeerSource {
         }
     }
 
+    fn renew_certificate(&self, certificate: &str) -> Result<Option<String>, Error> {
+        let body = Bytes::from(certificate.to_owned());
+        let Some((_, renewed)) = self.ask(Method::POST, "/peer/server-certificate", body)? else {
+            return Ok(None);
+        };
+        let renewed = String::from_utf8(renewed.to_vec());
+        renewed.map(Some).map_err(|_| self.wrong("the certificate that it gives is no text"))
+    }
+
     /// Keys, wrapped for this center; `None` for those that were destroyed.
     fn keys(&self, wanted: &[(VehicleId, KeyPeriod)]) -> Result<Vec<Option<Bytes>>, Error> {
         let names: Vec<KeyName> = wanted

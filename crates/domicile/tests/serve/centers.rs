@@ -317,6 +317,33 @@ fn what_a_vehicle_sends_to_one_center_and_again_to_another_shows_once() {
     eventually("each message once after a start", || (shown(&second).0 == 30).then_some(()));
 }
 
+/// Only the first center has the authority that vehicles trust; what it gives a center that joins lasts 397 days.
+#[test]
+fn the_certificate_of_a_center_that_joined_is_renewed_by_the_first() {
+    let country = Country::new();
+    let (mut second, _) = country.join("beijing-1", "1");
+    second.kill();
+    let pki = |center: &Center, name: &str| center.path().join("pki").join(name);
+    let read = |path: &Path| std::fs::read_to_string(path).expect("a file");
+    let ca = rcgen::KeyPair::from_pem(&read(&pki(&country.first, "server-ca.key"))).expect("a key");
+    let issuer = rcgen::Issuer::from_ca_cert_pem(&read(&pki(&country.first, "server-ca.pem")), ca)
+        .expect("an authority");
+    let key = rcgen::KeyPair::from_pem(&read(&pki(&second, "server.key"))).expect("a key");
+    let mut params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).expect("a name");
+    let day = |days: i64| {
+        std::time::SystemTime::now() + std::time::Duration::from_secs(86_400 * days.unsigned_abs())
+    };
+    params.not_after = day(5).into();
+    let ending = params.signed_by(&key, &issuer).expect("a certificate").pem();
+    let used = pki(&second, "server.pem");
+    std::fs::write(&used, &ending).expect("written");
+    second.serve_again();
+    eventually("it is renewed", || (read(&used) != ending).then_some(()));
+    second.add(VIN, "CN");
+    eventually("it is read anew", || (metric(&second, "tls_reloads_total") > 0.0).then_some(()));
+    drive(&second, VIN, 0, 3);
+}
+
 #[test]
 fn what_is_of_another_country_or_lies_elsewhere_does_not_join() {
     let country = Country::new();

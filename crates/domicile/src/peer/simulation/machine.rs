@@ -167,7 +167,7 @@ impl Machine {
             Ok(Some(shown_through(&store, &charters, center)?))
         });
         let takeover = TakeOver::new(&rooms, &journal, held.clone(), plug, tabled, pause, world);
-        let office = PeerOffice::new(&rooms, receipts.clone(), held, world.entropy.clone());
+        let office = PeerOffice::new(&rooms, receipts.clone(), held, world);
         self.network.connect(&self.name, Arc::new(office), self.power.clone());
         let eraser = erasure::Desk::new(erasure::Parts {
             registry: rooms.registry.clone(),

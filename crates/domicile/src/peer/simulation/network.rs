@@ -293,6 +293,10 @@ impl Peer for SimPeer {
         self.ask(|office| office.take_frames(&self.from, gateway, freed, &blocks))
     }
 
+    fn renew_certificate(&self, certificate: &str) -> Result<Option<String>, Error> {
+        self.ask(|office| office.renew_certificate(certificate)).map(Some)
+    }
+
     fn keys(&self, wanted: &[(VehicleId, KeyPeriod)]) -> Result<Vec<Option<Bytes>>, Error> {
         self.ask(|office| office.keys(&self.from, self.prefix.as_str(), wanted))
     }
