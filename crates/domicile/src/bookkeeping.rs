@@ -127,7 +127,8 @@ impl Seen {
         std::fs::read_to_string(&self.path).ok()
     }
 
-    fn write(&self, checkpoint: &str) {
+    /// Notes a checkpoint. Where that fails it is said: the next one is noted.
+    pub(crate) fn write(&self, checkpoint: &str) {
         if let Err(error) = replace_file(&self.path, checkpoint.as_bytes(), 0o600) {
             tracing::warn!(%error, "the newest checkpoint can't be noted beside the store");
         }

@@ -214,6 +214,16 @@ impl HeldFrames {
         Ok(())
     }
 
+    /// Forgets all of it, and what numbers there were: their center begins anew with other frames.
+    ///
+    /// # Errors
+    /// Where the disk fails; some may be gone then.
+    pub fn forget(&mut self) -> Result<(), Error> {
+        self.release(Sequence(u64::MAX))?;
+        self.through = Sequence(0);
+        Ok(())
+    }
+
     /// Calls `each` with every frame after `after` that is held, in order, each once.
     ///
     /// # Errors

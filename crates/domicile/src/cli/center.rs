@@ -111,6 +111,11 @@ enum Verb {
         #[command(flatten)]
         folder: Folder,
     },
+    /// Fetch back what other centers hold of this one, whose store was set back; it must not be serving
+    Repair {
+        #[command(flatten)]
+        folder: Folder,
+    },
     /// Make a prepared folder a center, with the package that `center apply` wrote for it
     Join {
         package: PathBuf,
@@ -157,6 +162,7 @@ impl Centers {
             Verb::Apply { version, key, folder } => {
                 apply(version, key.as_deref(), &folder.path(world), world)
             }
+            Verb::Repair { folder } => repair(&folder.path(world), world),
             Verb::Join { package, folder } => join(&package, &folder.path(world), world),
         }
     }
@@ -383,6 +389,38 @@ fn apply(version: u64, key: Option<&Path>, folder: &Path, world: &World) -> anyh
     }
     Staged::discard(folder)?;
     say!("Version {} of the charter is in force.", applied.version);
+    Ok(())
+}
+
+fn repair(folder: &Path, world: &World) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let entered = runtime.enter();
+    let repaired = crate::peer::repair::repair(folder, world)?;
+    drop(entered);
+    let (before, now) = repaired.entries;
+    say!(
+        "Fetched back from {}: {} objects, {} bytes. The log has {now} entries; {before} lay here.",
+        repaired.from,
+        repaired.objects,
+        repaired.bytes
+    );
+    if repaired.taken_over > 0 {
+        say!(
+            "Other centers took over {} frames that they held of this center's journal.",
+            repaired.taken_over
+        );
+    }
+    if repaired.dropped > 0 {
+        say!(
+            "{} changes of the registry were made on top of the earlier state; nobody else knows them: make them again.",
+            repaired.dropped
+        );
+    }
+    say!(
+        "What lay here before is in {}: delete it once nobody needs it, it holds vehicles' data.\nNow: domicile serve --dir {}",
+        repaired.aside.display(),
+        folder.display()
+    );
     Ok(())
 }
 

@@ -40,6 +40,13 @@ pub(crate) struct PeerAnswer {
     pub(crate) body: Bytes,
 }
 
+/// Questions whose body is JSON, by the end of their path; that of all others is a text.
+const JSON: [&str; 2] = ["/keys", "/hand-over"];
+
+fn content_type(path: &str) -> &'static str {
+    if JSON.iter().any(|end| path.ends_with(end)) { "application/json" } else { "text/plain" }
+}
+
 impl PeerClient {
     /// A way to a declared destination. The configuration says whose key is expected there.
     pub(crate) fn new(dialer: Arc<Dialer>, destination: Arc<Destination>, tls: Arc<ClientConfig>) -> Self {
@@ -103,10 +110,7 @@ impl PeerClient {
             .method(method)
             .uri(path)
             .header(header::HOST, to())
-            .header(
-                header::CONTENT_TYPE,
-                if path.ends_with("/keys") { "application/json" } else { "text/plain" },
-            )
+            .header(header::CONTENT_TYPE, content_type(path))
             .body(Full::new(body))
             .expect("names of objects and fixed header lines make a request");
         let sent = async {

@@ -2,6 +2,9 @@
 //! that was set back to an earlier state would else sign another history on top of it (a fork), and what came between would be gone
 //! without a word. A center that nobody answers in time goes on, because a country that is split goes on; what it signed the others hold
 //! against their copies as soon as they hear of it.
+//!
+//! Until it is known the journal takes no frames: their numbers might be those of frames that were sealed after the state that was set
+//! back to. Where the log is disputed it stays so, until the center is repaired ([`super::repair`]).
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -9,6 +12,7 @@ use std::time::Duration;
 
 use ledger::{Error, Kind, SignedCheckpoint};
 use model::{CenterName, Clock};
+use store::Journal;
 
 use super::network::Network;
 use crate::api::Rooms;
@@ -24,6 +28,7 @@ pub(super) const ASK_INTERVAL: Duration = Duration::from_millis(500);
 /// Asks until it is known whether the log may be signed.
 pub(super) struct Guard {
     center: Arc<Center>,
+    journal: Journal,
     books: Arc<Bookkeeper>,
     charters: Arc<Charters>,
     network: Arc<dyn Network>,
@@ -33,23 +38,36 @@ pub(super) struct Guard {
 }
 
 impl Guard {
-    pub(super) fn new(rooms: &Rooms, network: Arc<dyn Network>, clock: Arc<dyn Clock>) -> Self {
-        Self {
+    pub(super) fn new(
+        rooms: &Rooms,
+        journal: &Journal,
+        network: Arc<dyn Network>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let guard = Self {
             center: rooms.center.clone(),
+            journal: journal.clone(),
             books: rooms.books.clone(),
             charters: rooms.charters.clone(),
             network,
             began_at: clock.monotonic(),
             clock,
             answered: BTreeSet::new(),
-        }
+        };
+        journal.hold(guard.must_ask());
+        guard
+    }
+
+    fn must_ask(&self) -> bool {
+        let has_witnesses = !self.center.settings.ledger.witnesses.is_empty();
+        !has_witnesses && self.books.book().ledger().status().held
     }
 
     /// Asks those that have not answered yet. Whether all is said.
     pub(super) fn step(&mut self) -> bool {
         let ledger = self.books.book().ledger();
-        let has_witnesses = !self.center.settings.ledger.witnesses.is_empty();
-        if has_witnesses || !ledger.status().held {
+        if !self.must_ask() {
+            self.journal.hold(false);
             return true;
         }
         let own = self.center.genesis.center();
@@ -72,7 +90,7 @@ impl Guard {
                     tracing::error!(
                         center = %member.name, %error,
                         "nothing is signed: this log is not the one that another center holds a copy of; the store was set back or \
-                         exchanged. Bring the newest store back"
+                         exchanged, and takes no frames. Stop it, and `domicile center repair` fetches back what others hold"
                     );
                     let words = format!("{} holds another history of it: {error}", member.name);
                     self.books.dispute(Some(words));
@@ -92,6 +110,7 @@ impl Guard {
         if let Err(error) = ledger.allow(None) {
             tracing::error!(%error, "the log can't be signed");
         }
+        self.journal.hold(false);
         true
     }
 

@@ -15,6 +15,7 @@ mod others;
 pub(crate) mod placement;
 pub(crate) mod receipts;
 mod register;
+pub(crate) mod repair;
 pub(crate) mod report;
 pub(crate) mod second;
 mod serve;

@@ -1,5 +1,7 @@
 //! Other centers as this one may ask them: what copying, listening and pushing need of a network. [`super::ways`] is the real one.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use ledger::Error;
 use ledger::copy::{OBJECTS_AT_ONCE, Source};
@@ -21,6 +23,10 @@ pub(super) trait Peer: Source {
     /// Pushes durable frames of this center's journal ([`store::HeldBlock`]s); those up to `freed` may go there. Gives the number of
     /// changes of this center's registry that are taken over there.
     fn push_frames(&self, gateway: &GatewayName, freed: Sequence, blocks: Vec<u8>) -> Result<u64, Error>;
+
+    /// Says that this center's journals are lost, and up to which frame of each gateway it has the batches: the other center takes over
+    /// what it holds of later ones. Gives how many frames that were.
+    fn take_over_held(&self, known: &BTreeMap<String, u64>) -> Result<u64, Error>;
 
     /// This center's certificate as a server (PEM), made anew for the same key by the country's authority for servers; `None` where the
     /// other center has that authority not.

@@ -16,6 +16,7 @@ use store::{HeldBlock, HeldFrames, Keyring, Names, ObjectKind, ObjectPath, Recip
 use super::KEYS_AT_ONCE;
 use super::network::HeadAnswer;
 use super::receipts::Receipts;
+use super::takeover::TakeOver;
 use crate::api::{Problem, Rooms};
 use crate::bookkeeping::Bookkeeper;
 use crate::center::Center;
@@ -36,13 +37,20 @@ pub(crate) struct PeerOffice {
     charters: Arc<Charters>,
     receipts: Arc<Receipts>,
     held: Arc<HeldBooks>,
+    takeover: Arc<TakeOver>,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn model::Entropy>,
 }
 
 impl PeerOffice {
     /// For an opened center.
-    pub(super) fn new(rooms: &Rooms, receipts: Arc<Receipts>, held: Arc<HeldBooks>, world: &World) -> Self {
+    pub(super) fn new(
+        rooms: &Rooms,
+        receipts: Arc<Receipts>,
+        held: Arc<HeldBooks>,
+        takeover: Arc<TakeOver>,
+        world: &World,
+    ) -> Self {
         Self {
             center: rooms.center.clone(),
             store: rooms.store.clone(),
@@ -51,6 +59,7 @@ impl PeerOffice {
             charters: rooms.charters.clone(),
             receipts,
             held,
+            takeover,
             clock: world.clock.clone(),
             entropy: world.entropy.clone(),
         }
@@ -180,6 +189,21 @@ impl PeerOffice {
         });
         kept.map_err(Problem::unavailable)?;
         Ok(self.registry.adopted(caller)?)
+    }
+
+    /// Another center has lost its journal, and knows its gateways' frames up to some: what is held here of later ones is taken over.
+    /// Gives how many frames that were.
+    pub(super) fn take_over_held(
+        &self,
+        caller: &CenterName,
+        known: &BTreeMap<String, u64>,
+    ) -> Result<u64, Problem> {
+        let read = |(gateway, last): (&String, &u64)| {
+            let gateway = gateway.parse().map_err(|_| Problem::invalid("a gateway has no such name"))?;
+            Ok((gateway, Sequence(*last)))
+        };
+        let known = known.iter().map(read).collect::<Result<BTreeMap<GatewayName, Sequence>, Problem>>()?;
+        self.takeover.take_held(caller, &known).map_err(Problem::unavailable)
     }
 
     /// Another center's certificate as a server, made anew for the same key and names. Only one that the country's authority has made.

@@ -71,6 +71,7 @@ pub(crate) struct Others {
     held: Arc<HeldBooks>,
     takeover: Arc<TakeOver>,
     network: Arc<dyn Network>,
+    journal: Journal,
     /// The thread of the guard, while it asks.
     guard: Arc<Mutex<Option<JoinHandle<()>>>>,
 }
@@ -90,7 +91,7 @@ impl Others {
     ) -> Result<Self, OthersError> {
         let center = &rooms.center;
         rooms.charters.write_vehicle_authorities(center)?;
-        let ways = Arc::new(Ways::new(rooms, declared, world)?);
+        let ways = Arc::new(Ways::new(center.clone(), rooms.charters.clone(), declared, world)?);
         let mirrors = Mirrors::new(rooms, ways.clone(), hooks.on_held, hooks.on_adopted, world)?;
         let receipts = Receipts::open(&center.folder, &center.genesis.log_key(), rooms.charters.clone());
         let receipts = receipts.map_err(OthersError::Receipts)?;
@@ -116,6 +117,7 @@ impl Others {
             held,
             takeover: Arc::new(takeover),
             network: ways,
+            journal: journal.clone(),
             guard: Arc::default(),
         })
     }
@@ -161,7 +163,7 @@ impl Others {
 
     /// Asks other centers what they hold of this one's log, and lets it be signed.
     fn guard(&self, rooms: &Rooms, stop: &watch::Sender<bool>, world: &World) -> std::io::Result<()> {
-        let mut guard = Guard::new(rooms, self.network.clone(), world.clock.clone());
+        let mut guard = Guard::new(rooms, &self.journal, self.network.clone(), world.clock.clone());
         let stop = stop.subscribe();
         let thread = std::thread::Builder::new().name("log-guard".to_owned()).spawn(move || {
             while !*stop.borrow() && !guard.step() {
@@ -190,7 +192,13 @@ impl Others {
         if !address.is_empty() {
             let identity = PeerIdentity::open_or_make(&center.folder).map_err(CenterError::from)?;
             let config = tls::server(&identity, &charters).map_err(OthersError::Tls)?;
-            let office = PeerOffice::new(rooms, self.receipts.clone(), self.held.clone(), world);
+            let office = PeerOffice::new(
+                rooms,
+                self.receipts.clone(),
+                self.held.clone(),
+                self.takeover.clone(),
+                world,
+            );
             let router = router(Arc::new(office));
             tokio::spawn(listen::listen(address, charters.clone(), config, router, stop.subscribe()));
         }

@@ -1,5 +1,6 @@
 //! The interface for other centers, over HTTPS: what the [`PeerOffice`] answers.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::extract::{DefaultBodyLimit, Path as UrlPath, Query, Request, State};
@@ -32,6 +33,7 @@ pub(crate) fn router(office: Arc<PeerOffice>) -> Router {
         .route("/peer/{center}/unentered/{*name}", get(unentered))
         .route("/peer/{center}/keys", post(keys))
         .route("/peer/held", post(held))
+        .route("/peer/hand-over", post(hand_over))
         .route("/peer/server-certificate", post(server_certificate))
         .route("/peer/journal/{gateway}", post(journal).layer(DefaultBodyLimit::max(PUSH_BYTES_MAX)))
         .layer(axum::middleware::from_fn_with_state(office.clone(), still_here))
@@ -111,6 +113,14 @@ async fn unentered(
     UrlPath((center, name)): UrlPath<(String, String)>,
 ) -> Result<Response, Problem> {
     blocking(office, move |office| office.unentered(&center, &name)).await.map(octets)
+}
+
+async fn hand_over(
+    State(office): State<Arc<PeerOffice>>,
+    Extension(PeerCenter(caller)): Extension<PeerCenter>,
+    Json(known): Json<BTreeMap<String, u64>>,
+) -> Result<Json<u64>, Problem> {
+    blocking(office, move |office| office.take_over_held(&caller, &known)).await.map(Json)
 }
 
 async fn server_certificate(

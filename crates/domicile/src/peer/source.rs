@@ -1,5 +1,6 @@
 //! Another center as the source of a copy: its interface, asked from the threads that copy.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -88,6 +89,14 @@ impl Peer for PeerSource {
             Some((headers, _)) => Ok(number(&headers, CONTROLS_HEADER)),
             None => Err(self.wrong("it takes no frames")),
         }
+    }
+
+    fn take_over_held(&self, known: &BTreeMap<String, u64>) -> Result<u64, Error> {
+        let body = serde_json::to_vec(known).expect("texts and numbers are JSON");
+        let answer = self.ask(Method::POST, "/peer/hand-over", body.into())?;
+        let (_, answer) = answer.ok_or_else(|| self.wrong("it takes nothing over"))?;
+        serde_json::from_slice(&answer)
+            .map_err(|_| self.wrong("it does not say how many frames it took over"))
     }
 
     fn renew_certificate(&self, certificate: &str) -> Result<Option<String>, Error> {

@@ -171,13 +171,38 @@ impl TakeOver {
         Ok(())
     }
 
+    /// Takes over what is held of the journals of a center that is here and has lost them; of frames up to `known` it has the batches.
+    /// From then on it may push frames under the same numbers. Gives how many frames were taken over.
+    pub(super) fn take_held(
+        &self,
+        center: &CenterName,
+        known: &BTreeMap<GatewayName, Sequence>,
+    ) -> anyhow::Result<u64> {
+        let batches = self.store.batches_of(center)?;
+        let mut taking = Taking::by(self);
+        let gateways = self.store.held_gateways(center)?;
+        for gateway in &gateways {
+            let here = batches.iter().filter(|batch| batch.gateway == *gateway).map(|batch| batch.last).max();
+            let newest = here.max(known.get(gateway).copied()).unwrap_or(Sequence(0));
+            self.held.with(&self.store, center, gateway, |held| {
+                held.frames(newest, |_, frame| taking.frame(&frame))
+            })?;
+        }
+        taking.finish()?;
+        for gateway in &gateways {
+            self.held
+                .with(&self.store, center, gateway, |held| held.forget().map_err(anyhow::Error::from))?;
+        }
+        let frames = taking.frames;
+        tracing::warn!(%center, frames, "the frames that were held of a center that is being repaired are taken over");
+        Ok(frames)
+    }
+
     fn take(&self, center: &CenterName) -> anyhow::Result<u64> {
         let batches = self.store.batches_of(center)?;
         let mut gateways: BTreeSet<GatewayName> = self.store.held_gateways(center)?.into_iter().collect();
         gateways.extend(batches.iter().map(|batch| batch.gateway.clone()));
-        let waiter = Arc::new(CommitWaiter::new());
-        let mut taking =
-            Taking { takeover: self, waiter, last: None, frames: 0, gone: 0, known: BTreeMap::new() };
+        let mut taking = Taking::by(self);
         let identity = self.center.identity()?;
         let (objects, names) = (self.store.objects().clone(), Names::new(center.clone()));
         let keyring = Keyring::new(objects, names, identity, self.entropy.clone());
@@ -221,7 +246,12 @@ impl TakeOver {
     }
 }
 
-impl Taking<'_> {
+impl<'a> Taking<'a> {
+    fn by(takeover: &'a TakeOver) -> Self {
+        let waiter = Arc::new(CommitWaiter::new());
+        Self { takeover, waiter, last: None, frames: 0, gone: 0, known: BTreeMap::new() }
+    }
+
     /// Appends a frame to the own journal: it was admitted by the other center, so only whose it is is looked up anew.
     fn frame(&mut self, frame: &Frame<'_>) -> anyhow::Result<()> {
         let takeover = self.takeover;

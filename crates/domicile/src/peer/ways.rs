@@ -12,7 +12,6 @@ use super::identity::PeerIdentity;
 use super::network::{Network, Peer, wrong};
 use super::source::{PeerSource, Throttle};
 use super::tls;
-use crate::api::Rooms;
 use crate::center::{Center, CenterError};
 use crate::charter::{Charters, Member};
 use crate::egress::Declared;
@@ -34,10 +33,14 @@ pub(super) struct Ways {
 
 impl Ways {
     /// Called inside the runtime.
-    pub(super) fn new(rooms: &Rooms, declared: &Arc<Declared>, world: &World) -> Result<Self, CenterError> {
-        let center = rooms.center.clone();
+    pub(super) fn new(
+        center: Arc<Center>,
+        charters: Arc<Charters>,
+        declared: &Arc<Declared>,
+        world: &World,
+    ) -> Result<Self, CenterError> {
         Ok(Self {
-            charters: rooms.charters.clone(),
+            charters,
             identity: PeerIdentity::open_or_make(&center.folder)?,
             dialer: Arc::new(Dialer::new()),
             declared: declared.clone(),

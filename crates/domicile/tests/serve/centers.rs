@@ -98,7 +98,17 @@ impl Country {
 
     /// Lets a second center join, and serves it.
     fn join(&self, name: &str, version: &str) -> (Center, Vec<(&'static str, &'static str)>) {
-        let (address, settings) = settings();
+        self.join_with(name, version, &[])
+    }
+
+    fn join_with(
+        &self,
+        name: &str,
+        version: &str,
+        more: &[(&'static str, &'static str)],
+    ) -> (Center, Vec<(&'static str, &'static str)>) {
+        let (address, mut settings) = settings();
+        settings.extend(more);
         let folder = self.prepare(name, &address);
         let second = folder.path().join("center");
         self.at_first(&["center", "add", text(&second.join("join/request.note"))]);
@@ -531,6 +541,72 @@ fn a_center_whose_disk_was_set_back_signs_nothing_new() {
     assert_eq!(entries(&second), before, "nothing is entered");
     let verified = domicile(&country.first.path(), &["ledger", "verify", "--of", "beijing-1"], &settings);
     assert!(verified.contains("verified"), "{verified}");
+}
+
+/// A center whose disk was set back takes no frames; what the others hold of it is fetched back, what one of them holds in its second
+/// journal alone is taken over there, and then both go on as before.
+#[test]
+fn a_center_whose_disk_was_set_back_is_repaired_from_what_others_hold() {
+    let two = [("DOMICILE_PEER_ACK_CENTERS", "2"), ("DOMICILE_STORE_BATCH_AGE_MS_MAX", "3000")];
+    let country = Country::with(&two);
+    let first = &country.first;
+    let (mut second, settings) = country.join_with("beijing-1", "1", &two);
+    country.at_first(&["center", "activate", "beijing-1"]);
+    country.at_first(&["center", "apply", "--version", "2"]);
+    let held = |second: &Center| is_held(second, "shanghai-1").then_some(());
+    eventually("the first holds what the second has", || held(&second));
+    let refused = run(&second.path(), &["center", "repair"], &settings);
+    assert!(said(&refused).contains("another process"), "{}", said(&refused));
+    second.kill();
+    let nothing = run(&second.path(), &["center", "repair"], &settings);
+    assert!(said(&nothing).contains("nothing to fetch back"), "{}", said(&nothing));
+    let earlier = second.folder.path().join("earlier");
+    let copied = Command::new("cp").arg("-a").arg(second.path()).arg(&earlier).status().expect("cp runs");
+    assert!(copied.success());
+
+    second.serve_again();
+    second.add(VIN, "CN");
+    let papers = second.papers(VIN);
+    drive_with(&second, VIN, &papers, 0, 20);
+    eventually("they are in batches that the first holds", || {
+        (speeds(first) == 20 && is_held(&second, "shanghai-1")).then_some(())
+    });
+    // These are acknowledged from both journals, and in no batch yet when the disk is gone.
+    drive_with(&second, VIN, &papers, 20, 10);
+    second.kill();
+    std::fs::rename(second.path(), second.folder.path().join("later")).expect("moved");
+    std::fs::rename(&earlier, second.path()).expect("moved");
+    second.serve_again();
+    eventually("it says that its store was set back", || {
+        (metric(&second, "ledger_failing") > 0.0).then_some(())
+    });
+    second.add(OTHER, "CN");
+    let mut waiting =
+        Tesla::connect(second.address("tesla"), OTHER, &second.papers(OTHER)).expect("it is let in");
+    waiting.send_speed("waits", now_s(), 1.0);
+    let quickly = std::time::Duration::from_secs(2);
+    waiting.stream.sock.set_read_timeout(Some(quickly)).expect("set");
+    assert_eq!(waiting.hear(), None, "nothing is acknowledged under numbers that may be taken");
+    second.kill();
+
+    let repaired = domicile(&second.path(), &["center", "repair"], &settings);
+    assert!(repaired.contains("Fetched back from shanghai-1"), "{repaired}");
+    assert!(repaired.contains("changes of the registry were made"), "{repaired}");
+    assert!(repaired.contains("took over"), "{repaired}");
+    second.serve_again();
+    let all = |count: i64, second: &Center| (speeds(first) == count && speeds(second) == count).then_some(());
+    eventually("everything that was acknowledged is there", || all(30, &second));
+    drive_with(&second, VIN, &papers, 30, 5);
+    second.add(OTHER, "CN");
+    drive_with(&second, OTHER, &second.papers(OTHER), 0, 5);
+    eventually("both go on", || all(40, &second));
+    eventually("the first holds what the second has", || held(&second));
+    for (center, arguments) in
+        [(&second, &["ledger", "verify"][..]), (first, &["ledger", "verify", "--of", "beijing-1"])]
+    {
+        let verified = domicile(&center.path(), arguments, &settings);
+        assert!(verified.contains("verified"), "{verified}");
+    }
 }
 
 /// Entries with a text in the first bundle of a center's log.

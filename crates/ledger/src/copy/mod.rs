@@ -20,7 +20,7 @@ use object_store::path::Path;
 use store::{Created, Names, Objects};
 
 use crate::entry::{Adopted, Commitment, Entered, Opening};
-use crate::reader::{CHECKPOINT, StoreTiles, below, parse_checkpoint, read_partial_bundle};
+use crate::reader::{CHECKPOINT, HEAD, Head, StoreTiles, below, parse_checkpoint, read_partial_bundle};
 use crate::tile::{self, TILE_WIDTH};
 use crate::tree::{Growth, read_edge};
 use crate::{Edge, Entry, Error, SignedCheckpoint, Tile, TileKind, TileReader, TreeView, VerifierKey};
@@ -218,6 +218,24 @@ impl Copy {
         self.held = Some(cosigned);
         self.collect_partials();
         Ok(())
+    }
+
+    /// Makes the copy the log of this center again, whose copy it was: its next entry follows what is held. `epoch` is greater than that
+    /// of every earlier writer, `owner` is for people.
+    ///
+    /// # Errors
+    /// [`Error::NotPublishable`] where nothing is held, or not all that was followed; [`Error::Corrupt`] where a log lies here.
+    pub fn into_log(self, epoch: u64, owner: &str) -> Result<(), Error> {
+        let size = self.edge.size();
+        let Some(checkpoint) = self.held.filter(|held| held.size() == size) else {
+            return Err(Error::NotPublishable { why: "not everything that it names is here".to_owned() });
+        };
+        let name = below(&self.names.ledger(), HEAD);
+        let head = Head { epoch, checkpoint, staged: Vec::new() };
+        match self.objects.create(&name, head.encode(owner))? {
+            Created::New => Ok(()),
+            Created::Exists => Err(Error::corrupt(name, "there is a log of its own")),
+        }
     }
 
     /// Deletes files that were told as [`Followed::leaving`], with their openings.

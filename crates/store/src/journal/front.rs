@@ -81,6 +81,8 @@ pub(super) struct Front {
     unacked_bytes: usize,
     /// The disk fails or the journal's room is used up.
     is_blocked: bool,
+    /// Nothing is taken until the owner says so.
+    is_held: bool,
     is_closed: bool,
     /// Somebody waits for room, or was refused and is about to.
     is_awaited: bool,
@@ -102,6 +104,7 @@ impl Front {
             spares: Vec::new(),
             unacked_bytes: 0,
             is_blocked: false,
+            is_held: false,
             is_closed: false,
             is_awaited: false,
         }
@@ -123,7 +126,7 @@ impl Front {
         if version < self.barrier {
             return Err(AppendRefused::Stale);
         }
-        if self.is_blocked || self.unacked_bytes + bytes > self.limits.unacked_bytes_max() {
+        if self.is_held || self.is_blocked || self.unacked_bytes + bytes > self.limits.unacked_bytes_max() {
             self.is_awaited = true;
             return Err(AppendRefused::Paused);
         }
@@ -162,7 +165,8 @@ impl Front {
     /// Whether an append may be refused for want of room. Half of the room must be free, so that those who wait do not come in
     /// turns of one frame.
     pub(super) fn pauses(&self) -> bool {
-        !self.is_closed && (self.is_blocked || self.unacked_bytes > self.limits.unacked_bytes_max() / 2)
+        let is_full = self.unacked_bytes > self.limits.unacked_bytes_max() / 2;
+        !self.is_closed && (self.is_held || self.is_blocked || is_full)
     }
 
     /// Whether there is something to wait for; who waits is then told of its end, also one who was never refused.
@@ -200,6 +204,12 @@ impl Front {
     /// Blocks or unblocks appends. Returns whether to tell those who wait for room.
     pub(super) fn set_blocked(&mut self, is_blocked: bool) -> bool {
         self.is_blocked = is_blocked;
+        self.tell_room()
+    }
+
+    /// Takes nothing any more, or takes again. Returns whether to tell those who wait for room.
+    pub(super) fn set_held(&mut self, is_held: bool) -> bool {
+        self.is_held = is_held;
         self.tell_room()
     }
 

@@ -217,6 +217,15 @@ impl Journal {
         }
     }
 
+    /// Takes no frames until it is called again with `false`: appends are refused as [`AppendRefused::Paused`]. What was taken before
+    /// becomes durable.
+    pub fn hold(&self, is_held: bool) {
+        let tell = self.shared.front.lock().set_held(is_held);
+        if tell {
+            self.shared.room.notify_waiters();
+        }
+    }
+
     /// From when this returns, frames whose admission is older than `version` are refused as [`AppendRefused::Stale`].
     /// Returns the last sequence appended before; what was appended before stays and becomes durable.
     pub fn raise_barrier(&self, version: RegistryVersion) -> Sequence {

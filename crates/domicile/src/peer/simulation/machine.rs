@@ -63,7 +63,7 @@ pub(super) struct Program {
     listening: BTreeMap<CenterName, Option<Listening>>,
     pub(super) pusher: Option<Pusher>,
     guard: Guard,
-    takeover: TakeOver,
+    takeover: Arc<TakeOver>,
     pub(super) gate: Gate,
     eraser: erasure::Desk,
     is_to_erase: Arc<AtomicBool>,
@@ -152,7 +152,7 @@ impl Machine {
             }
             erases.fetch_or(adopted.erasures > 0, Ordering::Relaxed);
         });
-        let guard = Guard::new(&rooms, plug.clone(), world.clock.clone());
+        let guard = Guard::new(&rooms, &journal, plug.clone(), world.clock.clone());
         let mirrors = Mirrors::new(&rooms, plug.clone(), Box::new(|_| {}), on_adopted, world)?;
         let pusher = (center.settings.peer.ack_centers > 1)
             .then(|| Pusher::new(&rooms, plug.clone(), receipts.clone(), &journal, world.clock.clone()));
@@ -166,8 +166,8 @@ impl Machine {
         let tabled = Box::new(move |center: &CenterName, _: &model::GatewayName| {
             Ok(Some(shown_through(&store, &charters, center)?))
         });
-        let takeover = TakeOver::new(&rooms, &journal, held.clone(), plug, tabled, pause, world);
-        let office = PeerOffice::new(&rooms, receipts.clone(), held, world);
+        let takeover = Arc::new(TakeOver::new(&rooms, &journal, held.clone(), plug, tabled, pause, world));
+        let office = PeerOffice::new(&rooms, receipts.clone(), held, takeover.clone(), world);
         self.network.connect(&self.name, Arc::new(office), self.power.clone());
         let eraser = erasure::Desk::new(erasure::Parts {
             registry: rooms.registry.clone(),

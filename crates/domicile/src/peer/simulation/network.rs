@@ -293,6 +293,10 @@ impl Peer for SimPeer {
         self.ask(|office| office.take_frames(&self.from, gateway, freed, &blocks))
     }
 
+    fn take_over_held(&self, known: &BTreeMap<String, u64>) -> Result<u64, Error> {
+        self.ask(|office| office.take_over_held(&self.from, known))
+    }
+
     fn renew_certificate(&self, certificate: &str) -> Result<Option<String>, Error> {
         self.ask(|office| office.renew_certificate(certificate)).map(Some)
     }
