@@ -27,6 +27,7 @@ use rustls::ServerConfig;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
+use crate::api::centers::MissingView;
 use crate::api::{Caller, Office};
 use crate::tables::allowed;
 
@@ -91,13 +92,26 @@ impl Permit for Shown {
         self.ask().map(|(_, allowed)| allowed)
     }
 
-    fn looks(&self, tables: &BTreeSet<String>) -> BoxFuture<'_, Result<(), String>> {
+    fn looks(&self, tables: &BTreeSet<String>) -> BoxFuture<'_, Result<Option<String>, String>> {
         let tables = tables.clone();
         Box::pin(async move {
             let (caller, _) = self.ask()?;
-            self.postgres.office.looks(caller.role(), &tables).await.map_err(|problem| problem.to_string())
+            let office = &self.postgres.office;
+            office.looks(caller.role(), &tables).await.map_err(|problem| problem.to_string())?;
+            Ok(warning(&office.missing(&tables)))
         })
     }
+}
+
+/// What an answer says of rows that may not be in it.
+fn warning(missing: &[MissingView]) -> Option<String> {
+    let of = |view: &MissingView| match &view.from {
+        Some(from) => format!("{} (received after {from})", view.center),
+        None => format!("{} (all)", view.center),
+    };
+    let centers: Vec<String> = missing.iter().map(of).collect();
+    (!centers.is_empty())
+        .then(|| format!("rows of other centers may be missing in this answer: {}", centers.join(", ")))
 }
 
 /// One connection's handlers.

@@ -16,6 +16,7 @@ use policy::{Action, Resource, Role};
 use serde::{Deserialize, Serialize};
 
 use super::answer::{Limits, respond};
+use super::centers::MissingView;
 use super::lake::{Chore, DoneView, LakeView};
 use super::rows::RowFormat;
 use super::status::TableView;
@@ -111,16 +112,23 @@ pub(super) async fn query(
         let visible = office.visible_to(&caller)?;
         let rows = limits.within(office.query(question.sql, visible)).await?;
         office.looks(caller.role(), &rows.tables).await?;
-        let is_of_all = rows.tables.iter().any(|table| OF_ALL_CENTERS.contains(&table.as_str()));
-        let missing = office.live.as_ref().filter(|_| is_of_all).map(|live| live.missing());
+        let missing = office.missing(&rows.tables);
         let mut response = respond(rows, format, limits).await?;
-        if let Some(missing) = missing.filter(|missing| !missing.is_empty()) {
+        if !missing.is_empty() {
             let text = serde_json::to_string(&missing).map_err(Problem::unavailable)?;
             response.headers_mut().insert(MISSING, text.parse().map_err(Problem::unavailable)?);
         }
         Ok::<_, Problem>(response)
     };
     asked.await.unwrap_or_else(IntoResponse::into_response)
+}
+
+impl Office {
+    /// Which centers' rows may be missing in an answer from these tables, and from when on.
+    pub(crate) fn missing(&self, tables: &BTreeSet<String>) -> Vec<MissingView> {
+        let is_of_all = tables.iter().any(|table| OF_ALL_CENTERS.contains(&table.as_str()));
+        self.live.as_ref().filter(|_| is_of_all).map(|live| live.missing()).unwrap_or_default()
+    }
 }
 
 /// The header that says whose rows may be missing: a JSON list of [`super::centers::MissingView`].

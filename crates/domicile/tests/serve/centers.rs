@@ -10,6 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde_json::{Value, json};
 
 use crate::center::{Center, Papers, eventually};
+use crate::postgres;
 use crate::vehicles::{Said, Tesla};
 
 const VIN: &str = "LRW3E7FA8MC000001";
@@ -325,6 +326,33 @@ fn what_a_vehicle_sends_to_one_center_and_again_to_another_shows_once() {
     second.kill();
     second.serve_again();
     eventually("each message once after a start", || (shown(&second).0 == 30).then_some(()));
+}
+
+/// Who asks over PostgreSQL is told like everybody else whose rows may be missing.
+#[test]
+fn an_answer_says_whose_rows_may_be_missing() {
+    if Command::new("psql").arg("--version").output().is_err() {
+        println!("skipped: psql is missing (Debian's postgresql-client)");
+        return;
+    }
+    let country = Country::new();
+    let first = &country.first;
+    first.add(VIN, "CN");
+    let (mut second, _) = country.join("beijing-1", "1");
+    eventually("the first holds the second", || is_held(&second, "shanghai-1").then_some(()));
+    let (secret, authority) = (postgres::token(first, "shell", "analyst"), postgres::authority(first));
+    let counted =
+        || postgres::said(&postgres::psql(first, &secret, &authority, &["select count(*) from signals"]));
+    let whole = counted();
+    assert!(whole.contains("(1 row)") && !whole.contains("WARNING"), "{whole}");
+    second.kill();
+    eventually("it says so", || {
+        let said = counted();
+        let is_told = said.contains("WARNING") && said.contains("beijing-1 (received after 20");
+        (is_told && said.contains("(1 row)")).then_some(())
+    });
+    let other = postgres::said(&postgres::psql(first, &secret, &authority, &["select 1"]));
+    assert!(!other.contains("WARNING"), "only where rows of all centers are asked for: {other}");
 }
 
 /// Only the first center has the authority that vehicles trust; what it gives a center that joins lasts 397 days.

@@ -85,6 +85,21 @@ fn psycopg_asks_with_parameters_in_binary_and_is_kept_to_its_role() {
     assert!(run.status.success(), "{}", said(&run));
 }
 
+/// What `psql` makes of some commands.
+pub(crate) fn psql(center: &Center, secret: &str, authority: &Path, commands: &[&str]) -> Output {
+    let target = format!(
+        "host=localhost port={} user=me dbname=domicile sslmode=verify-full sslrootcert={}",
+        center.address("postgres").port(),
+        authority.display()
+    );
+    let mut command = Command::new("psql");
+    command.env("PGPASSWORD", secret).args(["--no-psqlrc", "-v", "ON_ERROR_STOP=1", "-d", &target]);
+    for text in commands {
+        command.args(["-c", text]);
+    }
+    command.output().expect("psql runs")
+}
+
 #[test]
 fn psql_lists_describes_and_asks_until_its_token_is_revoked() {
     if Command::new("psql").arg("--version").output().is_err() {
@@ -94,19 +109,7 @@ fn psql_lists_describes_and_asks_until_its_token_is_revoked() {
     let center = center();
     let secret = token(&center, "shell", "officer");
     let authority = authority(&center);
-    let psql = |commands: &[&str]| {
-        let target = format!(
-            "host=localhost port={} user=me dbname=domicile sslmode=verify-full sslrootcert={}",
-            center.address("postgres").port(),
-            authority.display()
-        );
-        let mut command = Command::new("psql");
-        command.env("PGPASSWORD", &secret).args(["--no-psqlrc", "-v", "ON_ERROR_STOP=1", "-d", &target]);
-        for text in commands {
-            command.args(["-c", text]);
-        }
-        command.output().expect("psql runs")
-    };
+    let psql = |commands: &[&str]| psql(&center, &secret, &authority, commands);
     let listed = psql(&["\\dt", "\\d signals", "\\l", "\\dn", "\\conninfo"]);
     assert!(listed.status.success(), "{}", said(&listed));
     for word in ["signals", "positions", "owners", "received_at", "domicile"] {

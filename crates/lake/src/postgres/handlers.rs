@@ -7,7 +7,7 @@ use arrow::datatypes::{DataType, Schema, SchemaRef};
 use arrow_pg::datatypes::{arrow_schema_to_pg_fields, encode_recordbatch, into_pg_type};
 use async_trait::async_trait;
 use datafusion::common::ParamValues;
-use futures::{Sink, StreamExt, TryStreamExt, stream};
+use futures::{Sink, SinkExt, StreamExt, TryStreamExt, stream};
 use pgwire::api::portal::{Format, Portal};
 use pgwire::api::query::{ExtendedQueryHandler, SimpleQueryHandler};
 use pgwire::api::results::{FieldInfo, QueryResponse, Response, Tag};
@@ -33,15 +33,25 @@ struct PreparedStatement {
 }
 
 impl PostgresSession {
-    async fn respond(
+    async fn respond<C>(
         &self,
+        client: &mut C,
         asked: &Asked,
         parameters: Option<ParamValues>,
         format: &Format,
-    ) -> PgWireResult<Response> {
+    ) -> PgWireResult<Response>
+    where
+        C: Sink<PgWireBackendMessage> + Unpin + Send,
+        PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
+    {
         match asked {
             Asked::Question(statement) => {
-                let answer = self.run(statement.as_ref().clone(), parameters).await.map_err(told)?;
+                let (answer, warning) =
+                    self.run(statement.as_ref().clone(), parameters).await.map_err(told)?;
+                if let Some(warning) = warning {
+                    let info = ErrorInfo::new("WARNING".to_owned(), "01000".to_owned(), warning);
+                    client.feed(PgWireBackendMessage::NoticeResponse(info.into())).await?;
+                }
                 rows(answer, format).await
             }
             Asked::Word(word) => Ok(Response::Execution(Tag::new(word))),
@@ -62,7 +72,7 @@ impl PostgresSession {
 
 #[async_trait]
 impl SimpleQueryHandler for PostgresSession {
-    async fn do_query<C>(&self, _client: &mut C, query: &str) -> PgWireResult<Vec<Response>>
+    async fn do_query<C>(&self, client: &mut C, query: &str) -> PgWireResult<Vec<Response>>
     where
         C: ClientInfo + ClientPortalStore + Sink<PgWireBackendMessage> + Unpin + Send + Sync,
         C::PortalStore: PortalStore,
@@ -73,7 +83,7 @@ impl SimpleQueryHandler for PostgresSession {
         Self::one_question(&asked)?;
         let mut responses = Vec::with_capacity(asked.len());
         for asked in &asked {
-            responses.push(self.respond(asked, None, &Format::UnifiedText).await?);
+            responses.push(self.respond(client, asked, None, &Format::UnifiedText).await?);
         }
         Ok(responses)
     }
@@ -90,7 +100,7 @@ impl ExtendedQueryHandler for PostgresSession {
 
     async fn do_query<C>(
         &self,
-        _client: &mut C,
+        client: &mut C,
         portal: &Portal<Self::Statement>,
         _max_rows: usize,
     ) -> PgWireResult<Response>
@@ -104,7 +114,7 @@ impl ExtendedQueryHandler for PostgresSession {
         let types: Vec<Option<&DataType>> = prepared.parameters.iter().map(Option::as_ref).collect();
         let parameters = arrow_pg::datatypes::df::deserialize_parameters(portal, &types)?;
         let parameters = (portal.parameter_len() > 0).then_some(parameters);
-        self.respond(&prepared.asked, parameters, &portal.result_column_format).await
+        self.respond(client, &prepared.asked, parameters, &portal.result_column_format).await
     }
 }
 

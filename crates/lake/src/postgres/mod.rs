@@ -30,8 +30,8 @@ pub trait Permit: Send + Sync {
     /// What the client may read now. Asked anew with each statement.
     fn allowed(&self) -> Result<Allowed, String>;
 
-    /// Told of the tables that an answer was read from, before any of its rows is given.
-    fn looks(&self, tables: &BTreeSet<String>) -> BoxFuture<'_, Result<(), String>>;
+    /// Told of the tables that an answer was read from, before any of its rows is given. May give a warning for the client.
+    fn looks(&self, tables: &BTreeSet<String>) -> BoxFuture<'_, Result<Option<String>, String>>;
 }
 
 /// One client's session: give it to `pgwire` as the handler of queries. Clones are the same session.
@@ -87,8 +87,12 @@ impl PostgresSession {
         planned.await.map_err(|error| QueryError::Failed(error.to_string()))?
     }
 
-    /// Runs a statement with its parameters.
-    async fn run(&self, statement: Statement, parameters: Option<ParamValues>) -> Result<Answer, QueryError> {
+    /// Runs a statement with its parameters. Gives the answer, and a warning that comes with it.
+    async fn run(
+        &self,
+        statement: Statement,
+        parameters: Option<ParamValues>,
+    ) -> Result<(Answer, Option<String>), QueryError> {
         self.open()?;
         let context = self.context.clone();
         let planning = async move {
@@ -99,8 +103,8 @@ impl PostgresSession {
             Ok((context, plan))
         };
         let answer = self.queries.run(&self.threads, planning.boxed()).await?;
-        self.permit.looks(&answer.tables).await.map_err(QueryError::Failed)?;
-        Ok(answer)
+        let warning = self.permit.looks(&answer.tables).await.map_err(QueryError::Failed)?;
+        Ok((answer, warning))
     }
 }
 
