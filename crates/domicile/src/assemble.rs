@@ -22,6 +22,7 @@ use crate::charter::client_authorities;
 use crate::cosigning::{Cosigning, CosigningError};
 #[cfg(feature = "lake")]
 use crate::deriving::Derivers;
+use crate::drill::{Drill, Newest};
 use crate::egress::Declared;
 use crate::egress::declared::DeclarationError;
 use crate::egress::gauges::egress_gauges;
@@ -294,7 +295,8 @@ impl Serving {
         }));
         let declared = Arc::new(Declared::of(settings, center.genesis.country())?);
         let stop = watch::channel(false).0;
-        let others = Others::open(&rooms, &declared, &flow.journal, hooks(&gate, &flow), &stop, world)?;
+        let others =
+            Others::open(&rooms, &declared, &flow.journal, &gate.away, hooks(&gate, &flow), &stop, world)?;
         let mut serving = Self {
             listeners: Listeners::new(gate.clone()),
             gate,
@@ -381,7 +383,18 @@ impl Serving {
             let tls = self.tls(Protocol::Gbt32960, Clients::MayBeCertified)?;
             self.listeners.open(&settings.gbt32960.tls_listen, Service::Gbt32960Tls(tls, keys))?;
         }
+        let drill = Arc::new(Drill {
+            gate: self.gate.clone(),
+            journal: self.flow.journal.clone(),
+            books: self.rooms.books.clone(),
+            others: self.others.clone(),
+            charters: self.rooms.charters.clone(),
+            own: self.rooms.center.genesis.center(),
+            clock: world.clock.clone(),
+            newest: Newest::default(),
+        });
         let live = Arc::new(View {
+            drill,
             gate: self.gate.clone(),
             journal: self.flow.journal.clone(),
             metrics: self.rooms.metrics.clone(),

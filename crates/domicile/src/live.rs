@@ -11,14 +11,15 @@ use model::{Clock, Protocol, UtcMicros, VehicleId, Vin};
 use policy::{RegistryVersion, Rules};
 use store::{Health, Journal};
 
-use crate::api::Live;
-use crate::api::centers::{CopyView, MissingView, ReceiptView};
+use crate::api::centers::{CopyView, DrillView, MissingView, ReceiptView};
 use crate::api::status::{CountView, JournalView, LedgerView, LiveView, ProtocolView, StoreView};
 use crate::api::vehicles::{ConnectionView, DiaryLine};
+use crate::api::{Live, Problem};
 use crate::bookkeeping::Bookkeeper;
 use crate::charter::{Charters, State};
 #[cfg(feature = "lake")]
 use crate::deriving::Derivers;
+use crate::drill::Drill;
 use crate::erasure::Eraser;
 #[cfg(feature = "lake")]
 use crate::housekeeping::Chores;
@@ -41,6 +42,7 @@ pub(crate) struct View {
     pub(crate) started_at: UtcMicros,
     pub(crate) bytes_max: u64,
     pub(crate) others: Others,
+    pub(crate) drill: Arc<Drill>,
     pub(crate) own: model::CenterName,
     pub(crate) charters: Arc<Charters>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -79,6 +81,14 @@ impl Live for View {
             held: receipt.size(),
         });
         (copies.collect(), receipts.collect())
+    }
+
+    fn begin_drill(&self, seconds: u32) -> Result<DrillView, Problem> {
+        self.drill.begin(seconds)
+    }
+
+    fn drill(&self) -> Option<DrillView> {
+        self.drill.view()
     }
 
     fn missing(&self) -> Vec<MissingView> {

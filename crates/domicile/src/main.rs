@@ -14,6 +14,7 @@ mod cli;
 mod cosigning;
 #[cfg(feature = "lake")]
 mod deriving;
+mod drill;
 mod egress;
 mod erasure;
 mod hooks;

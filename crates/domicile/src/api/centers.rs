@@ -58,6 +58,27 @@ pub(crate) struct ReceiptView {
     pub(crate) held_at: Option<String>,
 }
 
+/// A drill to be begun.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewDrill {
+    pub(crate) seconds: u32,
+}
+
+/// A drill.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct DrillView {
+    pub(crate) center: String,
+    pub(crate) began_at: String,
+    /// When it was over; none while it goes on.
+    pub(crate) over_at: Option<String>,
+    /// Pseudonyms of the vehicles that were connected when it began.
+    pub(crate) vehicles: Vec<String>,
+    /// Frames that were acknowledged, and entries of the log, that no other center had when it began.
+    pub(crate) frames_only_here: u64,
+    pub(crate) entries_only_here: u64,
+}
+
 /// A signed version.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -81,6 +102,19 @@ pub(super) async fn show(State(office): State<Arc<Office>>) -> Json<CentersView>
         copies,
         receipts,
     })
+}
+
+pub(super) async fn drill(
+    State(office): State<Arc<Office>>,
+    Json(new): Json<NewDrill>,
+) -> Result<(StatusCode, Json<DrillView>), Problem> {
+    let live = office.live.as_ref().ok_or_else(|| Problem::unavailable("the center is not serving"))?;
+    Ok((StatusCode::CREATED, Json(live.begin_drill(new.seconds)?)))
+}
+
+pub(super) async fn show_drill(State(office): State<Arc<Office>>) -> Result<Json<DrillView>, Problem> {
+    let view = office.live.as_ref().and_then(|live| live.drill());
+    view.map(Json).ok_or_else(|| Problem::not_found("there was no drill since the center's start"))
 }
 
 pub(super) async fn apply(

@@ -114,8 +114,14 @@ fn guarded_routes() -> [(Action, Router<Arc<Office>>); 18] {
         (Action::LakeWrite, route("/api/lake/{chore}", post(lake::run))),
         (Action::PolicyRead, route("/api/policy", get(packs::show))),
         (Action::PolicyWrite, route("/api/policy", post(packs::apply))),
-        (Action::CentersRead, route("/api/centers", get(centers::show))),
-        (Action::CentersWrite, route("/api/charter", post(centers::apply))),
+        (
+            Action::CentersRead,
+            route("/api/centers", get(centers::show)).route("/api/drill", get(centers::show_drill)),
+        ),
+        (
+            Action::CentersWrite,
+            route("/api/charter", post(centers::apply)).route("/api/drill", post(centers::drill)),
+        ),
         (Action::LedgerRead, route("/ledger/tile/entries/{*name}", get(log::bundle))),
         (Action::IdentitiesRead, route("/api/identities/{vehicle}", get(vehicles::identity))),
     ]

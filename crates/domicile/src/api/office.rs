@@ -10,7 +10,7 @@ use registry::Registry;
 use store::{OsDisk, Store};
 
 use super::Problem;
-use super::centers::{CopyView, MissingView, ReceiptView};
+use super::centers::{CopyView, DrillView, MissingView, ReceiptView};
 use super::query::Sql;
 use super::status::LiveView;
 use super::vehicles::{ConnectionView, DiaryLine};
@@ -233,6 +233,15 @@ pub(crate) trait Live: Send + Sync {
 
     /// What this center holds of others, and what others say that they hold of it.
     fn copies(&self) -> (Vec<CopyView>, Vec<ReceiptView>);
+
+    /// Begins a drill of so many seconds. Called inside the runtime.
+    ///
+    /// # Errors
+    /// Where one goes on already, or where vehicles could go nowhere.
+    fn begin_drill(&self, seconds: u32) -> Result<DrillView, Problem>;
+
+    /// The newest drill.
+    fn drill(&self) -> Option<DrillView>;
 
     /// Which centers' rows may be missing in what queries over all centers answer, and from when on.
     fn missing(&self) -> Vec<MissingView>;

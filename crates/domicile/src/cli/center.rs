@@ -111,6 +111,18 @@ enum Verb {
         #[command(flatten)]
         folder: Folder,
     },
+    /// Let this center be lost for a while, on purpose, and tell what that came to: who moved, how fast, and what a real loss had cost
+    Drill {
+        /// This center's name, so that no other is meant
+        name: CenterName,
+        /// How long
+        #[arg(long = "for", value_name = "TIME", default_value = "60s", value_parser = super::harness::duration)]
+        time: std::time::Duration,
+        #[arg(long, value_enum, default_value_t = Format::Table)]
+        format: Format,
+        #[command(flatten)]
+        folder: Folder,
+    },
     /// Fetch back what other centers hold of this one, whose store was set back; it must not be serving
     Repair {
         #[command(flatten)]
@@ -161,6 +173,9 @@ impl Centers {
             }
             Verb::Apply { version, key, folder } => {
                 apply(version, key.as_deref(), &folder.path(world), world)
+            }
+            Verb::Drill { name, time, format, folder } => {
+                super::drill::run(&name, time, format, &folder.path(world), world)
             }
             Verb::Repair { folder } => repair(&folder.path(world), world),
             Verb::Join { package, folder } => join(&package, &folder.path(world), world),

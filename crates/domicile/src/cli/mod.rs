@@ -16,6 +16,7 @@ mod decode;
 mod demo;
 mod dns;
 mod doctor;
+mod drill;
 mod egress;
 mod harness;
 mod init;

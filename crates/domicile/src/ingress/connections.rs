@@ -230,6 +230,11 @@ impl Connections {
         holders.get(&vehicle).map(|holder| (holder.connection.clone(), holder.assurance))
     }
 
+    /// The vehicles that are held by a connection.
+    pub(crate) fn vehicles(&self) -> Vec<VehicleId> {
+        self.holders.lock().keys().copied().collect()
+    }
+
     /// Tells all connections something.
     pub(crate) fn nudge_all(&self, nudge: Nudge) {
         for connection in self.live.lock().values() {

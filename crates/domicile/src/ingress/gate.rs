@@ -13,6 +13,7 @@ use store::{AppendRefused, CommitWaiter, Journal};
 use wire::center::Observation;
 use wire::tesla::{CertificateFacts, CertificateRefusal, Identity, Issuer, certificate};
 
+use super::away::Away;
 use super::connections::{Connection, Connections};
 use super::dialogue::Moment;
 use super::diary::{Diary, Entry};
@@ -33,6 +34,8 @@ pub(crate) struct Gate {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) connections: Arc<Connections>,
+    /// Whether a drill keeps vehicles out.
+    pub(crate) away: Away,
     pub(crate) diary: Arc<Diary>,
     /// What admission is decided by; another country pack changes it while connections are there.
     rules: ArcSwap<Rules>,
@@ -107,6 +110,7 @@ impl Gate {
             clock,
             metrics,
             connections,
+            away: Away::default(),
             diary,
             rules,
             limits,

@@ -187,6 +187,9 @@ fn receive(gate: &Arc<Gate>, service: &Service, stream: TcpStream, peer: IpAddr,
         Service::Tesla(_) => Protocol::Tesla,
         Service::Gbt32960Tls(..) | Service::Gbt32960(_) => Protocol::Gbt32960,
     };
+    if gate.away.is_set() {
+        return;
+    }
     let now_s = seconds(gate.clock.monotonic());
     let Some(seat) = gate.connections.enter(protocol, plain_address(peer), gate.clock.now(), now_s) else {
         gate.metrics.refused(protocol, "connections_max");

@@ -4,6 +4,7 @@
 //! Start at [`listener::Listeners`]; a connection's life is in [`dialogue`].
 
 mod answers;
+pub(crate) mod away;
 pub(crate) mod connections;
 mod dialogue;
 pub(crate) mod diary;

@@ -24,6 +24,7 @@ use crate::api::Rooms;
 use crate::center::CenterError;
 use crate::charter::Charters;
 use crate::egress::Declared;
+use crate::ingress::away::Away;
 use crate::live::copy_gauges;
 use crate::pki::PkiError;
 use crate::world::World;
@@ -71,6 +72,7 @@ pub(crate) struct Others {
     held: Arc<HeldBooks>,
     takeover: Arc<TakeOver>,
     network: Arc<dyn Network>,
+    away: Away,
     journal: Journal,
     /// The thread of the guard, while it asks.
     guard: Arc<Mutex<Option<JoinHandle<()>>>>,
@@ -85,13 +87,15 @@ impl Others {
         rooms: &Rooms,
         declared: &Arc<Declared>,
         journal: &Journal,
+        away: &Away,
         hooks: Hooks,
         stop: &watch::Sender<bool>,
         world: &World,
     ) -> Result<Self, OthersError> {
         let center = &rooms.center;
         rooms.charters.write_vehicle_authorities(center)?;
-        let ways = Arc::new(Ways::new(center.clone(), rooms.charters.clone(), declared, world)?);
+        let ways =
+            Arc::new(Ways::new(center.clone(), rooms.charters.clone(), declared, away.clone(), world)?);
         let mirrors = Mirrors::new(rooms, ways.clone(), hooks.on_held, hooks.on_adopted, world)?;
         let receipts = Receipts::open(&center.folder, &center.genesis.log_key(), rooms.charters.clone());
         let receipts = receipts.map_err(OthersError::Receipts)?;
@@ -117,6 +121,7 @@ impl Others {
             held,
             takeover: Arc::new(takeover),
             network: ways,
+            away: away.clone(),
             journal: journal.clone(),
             guard: Arc::default(),
         })
@@ -199,7 +204,7 @@ impl Others {
                 self.takeover.clone(),
                 world,
             );
-            let router = router(Arc::new(office));
+            let router = router(Arc::new(office), self.away.clone());
             tokio::spawn(listen::listen(address, charters.clone(), config, router, stop.subscribe()));
         }
         self.guard(rooms, stop, world).map_err(OthersError::Thread)?;

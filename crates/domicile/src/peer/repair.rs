@@ -21,6 +21,7 @@ use crate::bookkeeping::Seen;
 use crate::center::Center;
 use crate::charter::Charters;
 use crate::egress::Declared;
+use crate::ingress::away::Away;
 use crate::world::World;
 
 /// What is not put aside: the charters, which say who is to be asked when a repair is begun again.
@@ -56,7 +57,7 @@ pub(crate) fn repair(folder: &Path, world: &World) -> anyhow::Result<Repaired> {
     let (objects, names) = (store.objects().clone(), Names::new(own.clone()));
     let charters = Arc::new(Charters::open(&center, &objects, || {})?);
     let declared = Arc::new(Declared::of(&center.settings, center.genesis.country())?);
-    let ways = Ways::new(center.clone(), charters.clone(), &declared, world)?;
+    let ways = Ways::new(center.clone(), charters.clone(), &declared, Away::default(), world)?;
     let key = center.genesis.log_key();
 
     let log = LogReader::new(objects.clone(), names.ledger(), key.clone());

@@ -19,12 +19,13 @@ use super::listen::PeerCenter;
 use super::office::PeerOffice;
 use super::{CHARTER_HEADER, CONTROLS_HEADER, HEAD_WAIT_TIME, KeyName, OPENING_HEADER};
 use crate::api::Problem;
+use crate::ingress::away::Away;
 
 /// The most that is pushed at once: a little more than the largest group of a journal.
 const PUSH_BYTES_MAX: usize = 64 << 20;
 
 /// The interface for other centers.
-pub(crate) fn router(office: Arc<PeerOffice>) -> Router {
+pub(crate) fn router(office: Arc<PeerOffice>, away: Away) -> Router {
     Router::new()
         .route("/peer/charter/{version}", get(charter))
         .route("/peer/{center}/head", get(head))
@@ -36,17 +37,20 @@ pub(crate) fn router(office: Arc<PeerOffice>) -> Router {
         .route("/peer/hand-over", post(hand_over))
         .route("/peer/server-certificate", post(server_certificate))
         .route("/peer/journal/{gateway}", post(journal).layer(DefaultBodyLimit::max(PUSH_BYTES_MAX)))
-        .layer(axum::middleware::from_fn_with_state(office.clone(), still_here))
+        .layer(axum::middleware::from_fn_with_state((office.clone(), away), still_here))
         .with_state(office)
 }
 
-/// A connection that is open when a charter retires its center ends with the next request.
+/// A connection that is open when a charter retires its center ends with the next request; and a drill keeps all away.
 async fn still_here(
-    State(office): State<Arc<PeerOffice>>,
+    State((office, away)): State<(Arc<PeerOffice>, Away)>,
     Extension(PeerCenter(center)): Extension<PeerCenter>,
     request: Request,
     next: Next,
 ) -> Response {
+    if away.is_set() {
+        return Problem::unavailable("a drill keeps this center away from others").into_response();
+    }
     if !office.serves(&center) {
         return Problem::refused("the charter in force does not name this center any more").into_response();
     }

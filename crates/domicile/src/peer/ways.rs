@@ -17,6 +17,7 @@ use crate::charter::{Charters, Member};
 use crate::egress::Declared;
 use crate::egress::dial::Dialer;
 use crate::egress::peer::PeerClient;
+use crate::ingress::away::Away;
 use crate::world::World;
 
 /// How this center asks others.
@@ -29,6 +30,7 @@ pub(super) struct Ways {
     throttle: Arc<Throttle>,
     runtime: Handle,
     clients: Mutex<BTreeMap<CenterName, (Member, Arc<PeerClient>)>>,
+    away: Away,
 }
 
 impl Ways {
@@ -37,6 +39,7 @@ impl Ways {
         center: Arc<Center>,
         charters: Arc<Charters>,
         declared: &Arc<Declared>,
+        away: Away,
         world: &World,
     ) -> Result<Self, CenterError> {
         Ok(Self {
@@ -47,6 +50,7 @@ impl Ways {
             throttle: Arc::new(Throttle::new(center.settings.peer.bytes_per_s_max, world.clock.clone())),
             runtime: Handle::current(),
             clients: Mutex::default(),
+            away,
             center,
         })
     }
@@ -72,6 +76,9 @@ impl Ways {
 
 impl Network for Ways {
     fn peer(&self, member: &Member, prefix: &CenterName) -> Result<Box<dyn Peer>, Error> {
+        if self.away.is_set() {
+            return Err(wrong(&member.name, "a drill keeps this center away from others".to_owned()));
+        }
         Ok(Box::new(PeerSource {
             client: self.client(member)?,
             prefix: prefix.clone(),

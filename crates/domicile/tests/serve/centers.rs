@@ -328,6 +328,71 @@ fn what_a_vehicle_sends_to_one_center_and_again_to_another_shows_once() {
     eventually("each message once after a start", || (shown(&second).0 == 30).then_some(()));
 }
 
+/// A drill: one center is away for a while, its vehicles go to the other, and whoever ordered it is told how fast, and what a real loss had
+/// taken along.
+#[test]
+fn a_drill_tells_who_moved_and_what_a_loss_had_cost() {
+    let country = Country::new();
+    let first = &country.first;
+    first.add(VIN, "CN");
+    first.add(OTHER, "CN");
+    let drill =
+        |folder: &Path, name: &str| run(folder, &["center", "drill", name, "--for", "4s"], &country.settings);
+    let alone = drill(&first.path(), "shanghai-1");
+    assert!(said(&alone).contains("could go nowhere") && alone.status.code() == Some(3), "{}", said(&alone));
+    let (second, _) = country.join("beijing-1", "1");
+    country.at_first(&["center", "activate", "beijing-1"]);
+    country.at_first(&["center", "apply", "--version", "2"]);
+    let other = drill(&first.path(), "beijing-1");
+    assert!(
+        said(&other).contains("is that of shanghai-1") && other.status.code() == Some(2),
+        "{}",
+        said(&other)
+    );
+    eventually("the second knows the vehicles", || {
+        let knows = |vin: &str| second.call("GET", &format!("/api/vehicles/{vin}"), None).0 == 200;
+        (knows(VIN) && knows(OTHER)).then_some(())
+    });
+    let (papers, others) = (first.papers(VIN), first.papers(OTHER));
+    let connect =
+        |center: &Center, vin: &str, papers: &Papers| Tesla::connect(center.address("tesla"), vin, papers);
+    let mut moving = connect(first, VIN, &papers).expect("it is let in");
+    let mut waiting = connect(first, OTHER, &others).expect("it is let in");
+    for (car, name) in [(&mut moving, "one"), (&mut waiting, "two")] {
+        car.send_speed(name, now_s(), 1.0);
+        assert_eq!(car.hear(), Some(Said::Ack(name.as_bytes().to_vec())));
+    }
+    let report = std::thread::scope(|scope| {
+        let folder = first.path();
+        let settings = &country.settings;
+        let arguments = ["center", "drill", "shanghai-1", "--for", "4s", "--format", "json"];
+        let drilled = scope.spawn(move || domicile(&folder, &arguments, settings));
+        assert!(matches!(moving.hear(), Some(Said::Close(_)) | None), "it is let go");
+        assert!(connect(first, VIN, &papers).is_err(), "nobody is let in");
+        let mut moved = connect(&second, VIN, &papers).expect("it is let in elsewhere");
+        moved.send_speed("three", now_s(), 3.0);
+        assert_eq!(moved.hear(), Some(Said::Ack(b"three".to_vec())));
+        let problem = eventually("the second sees that the first is away", || {
+            let problem = view(&second)["copies"][0]["problem"].as_str().unwrap_or_default().to_owned();
+            (!problem.is_empty()).then_some(problem)
+        });
+        assert!(problem.contains("503") || problem.contains("connect"), "{problem}");
+        let back = eventually("it is back", || connect(first, OTHER, &others).ok());
+        let mut back = back;
+        back.send_speed("four", now_s(), 4.0);
+        assert_eq!(back.hear(), Some(Said::Ack(b"four".to_vec())));
+        drilled.join().expect("no panic")
+    });
+    let report: Value = serde_json::from_str(&report).expect("JSON");
+    let number = |name: &str| report[name].as_u64().expect("a count");
+    assert_eq!((number("vehicles"), number("moved"), number("waited")), (2, 1, 1), "{report}");
+    let rto = report["rto_s_max"].as_f64().expect("seconds");
+    assert!(rto > 0.0 && rto < 4.0, "{report}");
+    assert!(number("rpo_frames") >= 2, "what was acknowledged from one journal lay there alone: {report}");
+    eventually("nothing is lost in a drill", || (speeds(first) == 4 && speeds(&second) == 4).then_some(()));
+    assert_eq!(entries_with(first, "\"part\":\"drill\""), 2, "its begin and its end are entered");
+}
+
 /// Who asks over PostgreSQL is told like everybody else whose rows may be missing.
 #[test]
 fn an_answer_says_whose_rows_may_be_missing() {
