@@ -7,13 +7,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
-use model::{CenterName, GatewayName, Sequence};
+use model::{CenterName, GatewayName, Sequence, VehicleId};
 use object_store::ObjectStore;
 use object_store::path::Path;
 use parking_lot::{Mutex, RwLock};
 
 use crate::Error;
-use crate::delta::{LogNames, Snapshot, read_commit, read_log};
+use crate::delta::{Bounds, DataFile, LogNames, Snapshot, read_commit, read_log};
 use crate::schema::Table;
 use crate::terms::Known;
 
@@ -109,6 +109,32 @@ impl Copies {
         next.insert(center.clone(), tables);
         *all = Arc::new(next);
     }
+}
+
+/// The files of a center's tables that may hold rows of a vehicle, as far as their statistics say, as they stand in the store now.
+///
+/// # Errors
+/// The store's, or a log that is damaged.
+pub async fn files_of_vehicle(
+    store: &dyn ObjectStore,
+    center: &CenterName,
+    vehicle: VehicleId,
+) -> Result<Vec<Path>, Error> {
+    let mut files = Vec::new();
+    for table in Table::ALL {
+        let folder = table.folder(center);
+        let snapshot = read_log(store, &LogNames::new(&folder), table.name()).await?;
+        let may_hold =
+            |file: &DataFile| match file.statistics.as_ref().and_then(|known| known.bounds.get("vehicle")) {
+                Some(Bounds::Text(least, greatest)) => {
+                    (least.as_str()..=greatest.as_str()).contains(&vehicle.as_str())
+                }
+                _ => true,
+            };
+        let held = snapshot.files.iter().filter(|file| may_hold(file));
+        files.extend(held.map(|file| folder.clone().join(file.add.path.as_str())));
+    }
+    Ok(files)
 }
 
 /// Up to where all three tables have the frames of a gateway.

@@ -36,6 +36,7 @@ mod terms;
 mod threads;
 mod writer;
 
+pub use copies::files_of_vehicle;
 pub use copy::CopyFile;
 pub use delta::Changes;
 pub use derived::{DerivedStatus, Deriver};

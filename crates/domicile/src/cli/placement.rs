@@ -1,8 +1,15 @@
 //! `domicile placement report`: which center holds what, by the centers' own logs.
 
-use ledger::SigningKey;
+use std::path::Path;
 
+use anyhow::Context;
+use ledger::SigningKey;
+use model::{CenterName, VehicleId, Vin};
+use store::ObjectPath;
+
+use super::client::{Client, converse};
 use super::{Folder, Format, Usage};
+use crate::api::vehicles::ShowView;
 use crate::center::{Center, Role};
 use crate::peer::report::{Report, Sources};
 use crate::world::World;
@@ -27,6 +34,9 @@ enum Verb {
         /// Where they were at this instant, such as 2026-11-24T20:10:00Z
         #[arg(long, value_name = "TIME", requires = "object")]
         at: Option<String>,
+        /// A vehicle: in which centers its data lies, in how many objects, and who holds copies of those
+        #[arg(long, value_name = "VIN", conflicts_with = "object")]
+        vin: Option<model::Vin>,
         /// Print the report as a note that this center's mirror key has signed
         #[arg(long)]
         signed: bool,
@@ -39,11 +49,19 @@ enum Verb {
 
 impl Placement {
     pub(crate) fn run(self, world: &World) -> anyhow::Result<()> {
-        let Verb::Report { object, at, signed, format, folder } = self.verb;
-        let center = Center::open(&folder.path(world), world)?;
+        let Verb::Report { object, at, vin, signed, format, folder } = self.verb;
+        let folder = folder.path(world);
+        let center = Center::open(&folder, world)?;
         let wrong = |text: &str| Usage(format!("--at: `{text}` is no time such as 2026-11-24T20:10:00Z"));
         let at = at.map(|text| registry::date(&text).map_err(|_| wrong(&text))).transpose()?;
-        let report = Sources::open(&center)?.report(object.as_deref(), at, world.clock.now())?;
+        let sources = Sources::open(&center)?;
+        let mut report = sources.report(object.as_deref(), at, world.clock.now())?;
+        if let Some(vin) = vin {
+            let vehicle = pseudonym(&folder, &vin, world)?;
+            sources.add_vehicle(&mut report, vehicle, &|center, vehicle| {
+                table_files(&sources, center, vehicle)
+            })?;
+        }
         if signed {
             let key: SigningKey = Role::Mirror.read_private(&center.folder)?;
             let json = serde_json::to_string_pretty(&report)?;
@@ -55,6 +73,29 @@ impl Placement {
         }
         Ok(())
     }
+}
+
+/// The name of a vehicle in everything that is stored.
+fn pseudonym(folder: &Path, vin: &Vin, world: &World) -> anyhow::Result<VehicleId> {
+    let shown: ShowView =
+        converse(async { Client::open(folder, world).await?.get(&format!("/api/vehicles/{vin}")).await })?;
+    let vehicle = shown.vehicle.with_context(|| format!("{vin} is not registered"))?;
+    Ok(vehicle.id.parse()?)
+}
+
+#[cfg(feature = "lake")]
+fn table_files(
+    sources: &Sources<'_>,
+    center: &CenterName,
+    vehicle: VehicleId,
+) -> anyhow::Result<Vec<ObjectPath>> {
+    let store = sources.objects().object_store();
+    converse(async { Ok(lake::files_of_vehicle(store.as_ref(), center, vehicle).await?) })
+}
+
+#[cfg(not(feature = "lake"))]
+fn table_files(_: &Sources<'_>, _: &CenterName, _: VehicleId) -> anyhow::Result<Vec<ObjectPath>> {
+    Ok(Vec::new())
 }
 
 fn print(report: &Report) {
@@ -100,5 +141,24 @@ fn print(report: &Report) {
         if object.copies.is_empty() {
             say!("  in no center");
         }
+    }
+    for placement in report.vehicle.iter().flatten() {
+        say!(
+            "Of the vehicle, received or registered by {} (in {}):",
+            placement.center,
+            placement.held_by.join(", ")
+        );
+        for (kind, found) in &placement.objects {
+            say!(
+                "  {kind:<9} {:>6} objects, {} bytes, {} to {}",
+                found.count,
+                found.bytes,
+                found.first,
+                found.last
+            );
+        }
+    }
+    if report.vehicle.as_ref().is_some_and(Vec::is_empty) {
+        say!("Nothing of the vehicle lies under any prefix here.");
     }
 }

@@ -10,6 +10,7 @@ mod leaving;
 pub(crate) mod listen;
 pub(crate) mod mirror;
 mod network;
+pub(crate) mod of_vehicle;
 mod office;
 mod others;
 pub(crate) mod placement;

@@ -7,10 +7,11 @@ use anyhow::{Context, bail};
 use ledger::entry::{Minute, Mirrored};
 use ledger::trace::{Trace, mirrored, trace};
 use ledger::{LogReader, SignedCheckpoint, StoreTiles, TreeView};
-use model::{CenterName, UtcMicros};
+use model::{CenterName, UtcMicros, VehicleId};
 use serde::{Deserialize, Serialize};
 use store::{Names, ObjectPath, Objects};
 
+use super::of_vehicle::{TableFiles, VehiclePlacement, found};
 use super::receipts::Receipts;
 use crate::center::Center;
 use crate::charter::{Charter, Charters, State};
@@ -30,6 +31,9 @@ pub(crate) struct Report {
     pub(crate) centers: Vec<CenterPlacement>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) object: Option<ObjectPlacement>,
+    /// Where the data of the vehicle that was asked for lies.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) vehicle: Option<Vec<VehiclePlacement>>,
     /// Centers whose logs don't lie here, so that what they say of themselves is not in this report.
     pub(crate) logs_not_here: Vec<String>,
 }
@@ -186,8 +190,37 @@ impl<'a> Sources<'a> {
             replication: charter.replication,
             centers,
             object,
+            vehicle: None,
             logs_not_here,
         })
+    }
+
+    /// Adds to a report where the data of a vehicle lies.
+    ///
+    /// # Errors
+    /// Where the store can't be read.
+    pub(crate) fn add_vehicle(
+        &self,
+        report: &mut Report,
+        vehicle: VehicleId,
+        table_files: TableFiles<'_>,
+    ) -> anyhow::Result<()> {
+        let mut placements = Vec::new();
+        for placement in &report.centers {
+            let center: CenterName = placement.center.parse()?;
+            let objects = found(&self.objects, &center, vehicle, table_files)?;
+            if !objects.is_empty() {
+                let held_by = placement.copies.iter().map(|copy| copy.center.clone()).collect();
+                placements.push(VehiclePlacement { center: placement.center.clone(), objects, held_by });
+            }
+        }
+        report.vehicle = Some(placements);
+        Ok(())
+    }
+
+    /// The objects that lie here.
+    pub(crate) fn objects(&self) -> &Objects {
+        &self.objects
     }
 
     /// What a center has said that it holds of another.

@@ -235,6 +235,26 @@ fn a_second_center_joins_and_each_holds_what_the_other_has() {
     drive_with(&second, VIN, &papers, 50, 5);
     eventually("all rows at the first", || (speeds(first) == 32).then_some(()));
     assert_eq!(vehicles_with_speeds(first), 2);
+    let report = || {
+        let arguments = ["placement", "report", "--vin", VIN, "--format", "json"];
+        serde_json::from_str::<Value>(&domicile(&first.path(), &arguments, &country.settings)).expect("JSON")
+    };
+    let found = eventually("both centers are told to hold something of it", || {
+        let report = report()["vehicle"].clone();
+        (report.as_array()?.len() == 2 && report[1]["objects"]["table"]["count"].as_u64()? > 0)
+            .then_some(report)
+    });
+    for (place, center) in [(0, "shanghai-1"), (1, "beijing-1")] {
+        let of = &found[place];
+        assert_eq!(of["center"], center);
+        assert_eq!(of["held_by"].as_array().expect("centers").len(), 2, "{of}");
+        for kind in ["batch", "table", "key", "registry"] {
+            let object = of["objects"][kind]["first"].as_str().unwrap_or_default();
+            assert!(object.starts_with(center) && store(first).join(object).exists(), "{kind}: {of}");
+        }
+    }
+    let text = domicile(&first.path(), &["placement", "report", "--vin", VIN], &country.settings);
+    assert!(text.contains("Of the vehicle, received or registered by beijing-1 (in "), "{text}");
     first.revoke(THIRD);
     eventually("the second knows that it is revoked", || {
         (second.call("GET", &format!("/api/vehicles/{THIRD}"), None).1["vehicle"]["state"] == "revoked")

@@ -1,5 +1,6 @@
 //! `domicile bench namespaces`: the life of a country's centers, each on a machine of its own (a network namespace with its address), under
-//! load from both protocols and acknowledging from two: a third center joins, one is killed and comes back, the link between two is cut
+//! load from both protocols and acknowledging from two: a third center joins, one is killed, half of its vehicles move with frames in
+//! flight, it comes back, the link between two is cut
 //! for a while, one is drained and its vehicles move, one is lost for good with its disk. At the end SQL at each that is left is held
 //! against what was acknowledged, logs and copies verify, and the placement report is held against the disks.
 //!
@@ -131,8 +132,13 @@ impl Namespaces {
         drive(&mut drivers, country, true)?;
         say(world, "a third center has joined under load, and takes vehicles");
         calm("after the third joined")?;
+        // Half of its vehicles go elsewhere, and send again there what it had and did not say that it had.
+        names.move_from(second, &[first, second]);
         country.kill(second, DOWN_TIME, world)?;
-        say(world, "the second was killed and has come back");
+        say(
+            world,
+            "the second was killed and has come back; half of its vehicles went to the first, with frames in flight",
+        );
         calm("after the kill")?;
         command(&self.cut)?;
         std::thread::sleep(self.cut_for);
@@ -145,6 +151,7 @@ impl Namespaces {
         let disks = Disks::look(&country.sites, world)?;
         self.drain(country, &names, third, &[first, second], world)?;
         calm("after the third was drained")?;
+        names.move_from(second, &[first]);
         country.lose(second, first, world)?;
         std::thread::sleep(CALM_TIME);
         let began = world.clock.monotonic();
