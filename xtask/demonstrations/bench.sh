@@ -14,3 +14,4 @@ for shape in "50 16" "800 1"; do
   "$domicile" bench ingest --protocol gbt32960 --connections "$1" --window "$2" --messages 200000 --under target/bench
 done
 "$domicile" bench connections --count 3000 --under target/bench
+"$domicile" bench mirror --messages 200000 --under target/bench

@@ -253,8 +253,7 @@ impl Country {
         let site = &mut self.sites[index];
         site.server.take().context("it serves")?.kill()?;
         std::thread::sleep(time);
-        site.serve()?;
-        site.ready(world)
+        site.serve_again(world)
     }
 
     /// Cuts a center off from the others for a while: none reaches it.
@@ -347,6 +346,12 @@ impl Site {
         let options = ServerOptions { ports: self.ports, lake: Some(true), unbounded: true, log: None };
         self.server = Some(Server::start_on(&self.machine, &self.folder, options, &self.environment())?);
         Ok(())
+    }
+
+    /// Serves it once more.
+    pub(super) fn serve_again(&mut self, world: &World) -> anyhow::Result<()> {
+        self.serve()?;
+        self.ready(world)
     }
 
     fn ready(&mut self, world: &World) -> anyhow::Result<()> {

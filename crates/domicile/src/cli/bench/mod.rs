@@ -8,6 +8,7 @@ mod ingest;
 mod kill_loop;
 mod load;
 mod lose_center;
+mod mirror;
 mod namespaces;
 mod placed;
 mod process;
@@ -33,6 +34,7 @@ enum What {
     Connections(connections::Connections),
     KillLoop(kill_loop::KillLoop),
     LoseCenter(lose_center::LoseCenter),
+    Mirror(mirror::Mirror),
     Namespaces(namespaces::Namespaces),
     #[cfg(feature = "lake")]
     Query(query::Query),
@@ -65,6 +67,7 @@ impl Bench {
             What::Connections(connections) => connections.run(world),
             What::KillLoop(kill_loop) => kill_loop.run(world),
             What::LoseCenter(lose_center) => lose_center.run(world),
+            What::Mirror(mirror) => mirror.run(world),
             What::Namespaces(namespaces) => namespaces.run(world),
             #[cfg(feature = "lake")]
             What::Query(query) => query.run(world),
