@@ -88,7 +88,10 @@ pub(crate) const DEMONSTRATIONS: &[Demonstration] = &[
         name: "query",
         about: "ten questions over a hundred million rows, beside DuckDB over the same files",
     },
-    Demonstration { name: "bench", about: "what a message, a connection and a handshake cost" },
+    Demonstration {
+        name: "bench",
+        about: "what a message, a connection, a handshake and a second center cost",
+    },
     Demonstration {
         name: "residency",
         about: "what is refused is nowhere on disk, what is admitted is found",

@@ -48,3 +48,28 @@ fn the_demonstration_of_three_centers_ends_with_one_answer_and_goes_on() {
     assert!(first > 1_000, "{first} rows");
     assert!(demo() > first);
 }
+
+/// The measurement of two centers, short: what it measures is there, and the copy that was made anew is whole.
+#[test]
+fn two_centers_are_measured() {
+    let output = Command::new(env!("CARGO_BIN_EXE_domicile"))
+        .args([
+            "bench",
+            "mirror",
+            "--messages",
+            "3000",
+            "--format",
+            "json",
+            "--under",
+            env!("CARGO_TARGET_TMPDIR"),
+        ])
+        .output()
+        .expect("the program runs");
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{complaint}");
+    let figures: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(figures["acked"].as_f64(), Some(3_000.0), "{figures}");
+    for figure in ["ack_ms_p99", "ack_ms_p99_alone", "lag_s_p99", "copy_mib", "copy_anew_s"] {
+        assert!(figures[figure].as_f64().is_some_and(|number| number > 0.0), "{figure}: {figures}");
+    }
+}

@@ -100,7 +100,7 @@ impl Mirror {
         let pid = |site: &Site| site.server.as_ref().map(harness::Server::pid).context("it serves");
         let (first, second) = (pid(&country.sites[0])?, pid(&country.sites[1])?);
         let mut mirror = Duration::ZERO;
-        let watch = Watch::begin(&country.sites, world);
+        let watch = Watch::begin(&country.sites, world)?;
         let folder = country.sites[0].folder.clone();
         let port = country.sites[0].ports.tesla;
         let loaded = self.load(&folder, port, first, world, || {
@@ -248,11 +248,11 @@ struct Watch {
 }
 
 impl Watch {
-    fn begin(sites: &[Site], world: &World) -> Self {
+    fn begin(sites: &[Site], world: &World) -> std::io::Result<Self> {
         let is_over = Arc::new(AtomicBool::new(false));
         let (over, world) = (is_over.clone(), world.clone());
         let (source, copy, name) = (sites[0].folder.clone(), sites[1].folder.clone(), sites[0].name);
-        let thread = std::thread::spawn(move || {
+        let watching = move || {
             let (mut waiting, mut lags, mut known) = (Vec::new(), Vec::new(), 0);
             while !over.load(Ordering::Relaxed) {
                 let entries = view(&source, &world)?.entries;
@@ -273,8 +273,9 @@ impl Watch {
                 std::thread::sleep(LOOK_TIME);
             }
             Ok(lags)
-        });
-        Self { is_over, thread }
+        };
+        let thread = std::thread::Builder::new().name("watch".to_owned()).spawn(watching)?;
+        Ok(Self { is_over, thread })
     }
 
     fn end(self) -> anyhow::Result<Vec<Duration>> {
