@@ -8,6 +8,7 @@ mod genesis;
 mod join;
 mod keys;
 mod pack;
+pub(crate) mod residency;
 
 use std::fs::{DirBuilder, File};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};

@@ -341,6 +341,24 @@ fn show(folder: &Path, world: &World) -> anyhow::Result<()> {
     if moves == 0 {
         say!("  nothing");
     }
+    let leaving = next.centers.iter().filter(|member| {
+        let was_here = before
+            .as_ref()
+            .and_then(|before| before.member(&member.name))
+            .is_some_and(|old| old.state.is_here());
+        was_here && !member.state.is_here()
+    });
+    for leaving in leaving {
+        say!("Keys that {} has seen; it is given none that are made from then on:", leaving.name);
+        for source in &next.centers {
+            let is_own = source.name == leaving.name;
+            let held = before.as_ref().map(|before| holders(before, &source.name)).unwrap_or_default();
+            if is_own || held.iter().any(|holder| holder.name == leaving.name) {
+                let keys = objects.list(&store::Names::new(source.name.clone()).keys())?.len();
+                say!("  {}: {keys}, as far as they lie here", source.name);
+            }
+        }
+    }
     say!("`domicile center apply --version {}` does it; `domicile center revert` forgets it.", next.version);
     Ok(())
 }
@@ -443,16 +461,16 @@ fn join(package: &Path, folder: &Path, world: &World) -> anyhow::Result<()> {
     let text = std::fs::read_to_string(package).with_context(|| package.display().to_string())?;
     let package: Package =
         serde_json::from_str(&text).context("this is no package that `center apply` wrote")?;
+    let held = crate::center::residency::check(folder, &package, world)
+        .map_err(|why| Refused(format!("the residency self-test does not hold: {why}")))?;
+    say!("Residency self-test: this center");
+    held.iter().for_each(|line| say!("  {line}"));
     let center = Center::join(folder, &package, world)?;
     // From here on everything that is made has its entry: genesis, pack, charter.
     let rooms = crate::api::Rooms::open(folder, world)?;
     rooms.books.close();
     let own = center.genesis.center();
     say!("{own} is a center of {}, cluster {}.", center.genesis.country(), center.genesis.cluster());
-    say!(
-        "Write peer.networks into {}/domicile.toml as at the other centers, then:\n  domicile serve --dir {}",
-        folder.display(),
-        folder.display()
-    );
+    say!("Now: domicile serve --dir {}", folder.display());
     Ok(())
 }

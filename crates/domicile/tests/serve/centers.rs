@@ -527,7 +527,20 @@ fn what_is_of_another_country_or_lies_elsewhere_does_not_join() {
     // Another folder's package.
     let package = first.join("join/beijing-1.json");
     let other = country.prepare("beijing-1", &address);
-    let output = run(&other.path().join("center"), &["center", "join", text(&package)], &[]);
+    let unprepared = refused(&other.path().join("center"), &["center", "join", text(&package)], &[]);
+    assert!(
+        unprepared.contains("residency self-test") && unprepared.contains("write peer.networks"),
+        "{unprepared}"
+    );
+    let elsewhere =
+        ("DOMICILE_EGRESS_ALLOW", "[{ to = \"192.0.2.7:443\", purpose = \"records\", country = \"DE\" }]");
+    let abroad = refused(
+        &other.path().join("center"),
+        &["center", "join", text(&package)],
+        &[&settings[..], &[elsewhere]].concat(),
+    );
+    assert!(abroad.contains("residency self-test"), "{abroad}");
+    let output = run(&other.path().join("center"), &["center", "join", text(&package)], settings);
     assert!(!output.status.success() && said(&output).contains("another center's"), "{}", said(&output));
     // A charter that nobody signed, or that goes back.
     let (status, _) = country.first.call("POST", "/api/charter", Some(&json!({ "charter": "nonsense" })));
@@ -579,6 +592,8 @@ fn what_was_acknowledged_from_two_centers_outlives_one_that_is_lost_with_its_dis
     first.kill();
     std::fs::remove_dir_all(first.path()).expect("removed");
     domicile(&second.path(), &["center", "remove", "shanghai-1", "--lost"], &settings);
+    let staged = domicile(&second.path(), &["center", "show"], &settings);
+    assert!(staged.contains("Keys that shanghai-1 has seen") && staged.contains("  beijing-1: "), "{staged}");
     domicile(&second.path(), &["center", "apply", "--version", "3"], &settings);
     eventually("every acknowledged frame is in SQL", || (speeds(&second) >= 51).then_some(()));
     eventually("what was held is let go", || (metric(&second, "frames_taken_over") > 0.0).then_some(()));
