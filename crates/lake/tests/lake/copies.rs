@@ -164,9 +164,24 @@ fn frames_that_came_to_two_centers_show_once_at_each() {
     // From what was kept, and from nothing.
     for derived in [moved.derived.clone(), Arc::new(InMemory::new())] {
         moved.b = Center::open_again(moved.store.clone(), B, derived).expect("a lake");
+        let own = moved.b.numbers("select count(*) from signals");
+        // Frame 13, said again by frame 16, and 15 to 30.
+        assert_eq!(own, [17 * 4], "nothing is hidden while the other center's tables are not here");
         show(&moved.b, A);
         check_rows(&moved.b, FRAMES, "after a start");
     }
+}
+
+/// The limit, as it is documented.
+#[test]
+fn what_comes_to_the_second_center_hours_later_shows_twice() {
+    let Moved { mut a, mut b, .. } = Moved::new();
+    commit_all(&mut a, 1..=LAST_OF_A);
+    take_later(&mut b, FIRST_AGAIN..=FRAMES, 2 * UtcMicros::PER_HOUR);
+    commit_all(&mut b, FIRST_AGAIN..=FRAMES);
+    show(&b, A);
+    let shown = b.numbers("select count(*), count(distinct (vehicle, time, signal)) from signals");
+    assert_eq!(shown, [(20 + 17) * 4, 30 * 4]);
 }
 
 #[test]
