@@ -3,16 +3,17 @@
 //! are sealed and entered as any, and show in its tables.
 
 use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use anyhow::Context;
 use ledger::{LogReader, SignedCheckpoint};
-use model::{CenterName, Clock, Entropy, Frame, GatewayName, Sequence, VehicleId, Vin};
+use model::{CenterName, Clock, ConnectionId, Entropy, Frame, GatewayName, Sequence, VehicleId, Vin};
 use policy::RegistryVersion;
 use registry::Registry;
-use store::{AppendRefused, CommitWaiter, Journal, Keyring, Names, Store};
+use store::{AppendRefused, CommitWaiter, Journal, Keyring, Names, Store, TailError};
 
 use super::network::Network;
 use super::office::HeldBooks;
@@ -48,6 +49,9 @@ pub(super) struct TakeOver {
     frames: AtomicU64,
 }
 
+/// Frames of the own journal by whose they are, the connection and the bytes, and how often each is there.
+type Appended = HashMap<(VehicleId, ConnectionId, Vec<u8>), u64>;
+
 /// One take-over.
 struct Taking<'a> {
     takeover: &'a TakeOver,
@@ -58,6 +62,8 @@ struct Taking<'a> {
     gone: u64,
     /// Vehicles as they were looked up.
     known: BTreeMap<VehicleId, Option<Vin>>,
+    /// Frames that an earlier try, which was cut short, has appended, and how often.
+    there: Appended,
 }
 
 impl TakeOver {
@@ -152,6 +158,70 @@ impl TakeOver {
         self.center.folder.join("mirror").join(format!("{center}.taken"))
     }
 
+    /// Begins to take over from a center. What a try that was cut short has appended to the own journal is not appended again: where it began is
+    /// noted before it does.
+    fn begin(&self, center: &CenterName) -> anyhow::Result<Taking<'_>> {
+        let mut taking = Taking::by(self);
+        let note = self.note(center);
+        match std::fs::read_to_string(&note) {
+            Ok(text) => {
+                let begun = text.trim().parse().with_context(|| note.display().to_string())?;
+                taking.there = self.appended_since(Sequence(begun))?;
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                let last = *self.journal.committed().borrow();
+                replace_file(&note, format!("{last}\n").as_bytes(), 0o600)?;
+            }
+            Err(error) => return Err(error).with_context(|| note.display().to_string()),
+        }
+        Ok(taking)
+    }
+
+    /// It is over: a later one begins anew.
+    fn end(&self, center: &CenterName) -> anyhow::Result<()> {
+        let note = self.note(center);
+        std::fs::remove_file(&note).with_context(|| note.display().to_string())
+    }
+
+    fn note(&self, center: &CenterName) -> PathBuf {
+        self.center.folder.join("mirror").join(format!("{center}.taking"))
+    }
+
+    /// The own frames after one, in batches or still in the journal.
+    fn appended_since(&self, after: Sequence) -> anyhow::Result<Appended> {
+        let gateway = self.center.gateway();
+        let mut there = HashMap::new();
+        let mut add = |frame: &Frame<'_>| {
+            *there.entry((frame.vehicle, frame.connection, frame.bytes.to_vec())).or_default() += 1;
+        };
+        let mut past = after;
+        loop {
+            for name in self.store.batches_after(&gateway, past)? {
+                self.store.read_batch(&name)?.for_each(self.store.keyring(), |row| {
+                    if row.sequence > past
+                        && let Some(frame) = row.frame()
+                    {
+                        add(&frame);
+                    }
+                    anyhow::Ok(())
+                })?;
+                past = past.max(name.last);
+            }
+            let mut tail = self.journal.tail(Sequence(past.0 + 1));
+            loop {
+                match tail.next_group() {
+                    Ok(Some(group)) => group.frames().for_each(|(_, frame)| add(&frame)),
+                    Ok(None) => return Ok(there),
+                    // They were sealed meanwhile.
+                    Err(TailError::Overrun { .. }) => break,
+                    Err(TailError::Store(error)) => return Err(error.into()),
+                    Err(other) => return Err(anyhow::anyhow!("{other}")),
+                }
+            }
+            past = Sequence(tail.next_sequence().0.saturating_sub(1));
+        }
+    }
+
     /// Another center is the second one of this center now: what is held here of it goes as far as its batches are here.
     fn forget(&self, center: &CenterName) -> anyhow::Result<()> {
         let mut gateways = self.store.held_gateways(center)?;
@@ -179,7 +249,7 @@ impl TakeOver {
         known: &BTreeMap<GatewayName, Sequence>,
     ) -> anyhow::Result<u64> {
         let batches = self.store.batches_of(center)?;
-        let mut taking = Taking::by(self);
+        let mut taking = self.begin(center)?;
         let gateways = self.store.held_gateways(center)?;
         for gateway in &gateways {
             let here = batches.iter().filter(|batch| batch.gateway == *gateway).map(|batch| batch.last).max();
@@ -193,6 +263,7 @@ impl TakeOver {
             self.held
                 .with(&self.store, center, gateway, |held| held.forget().map_err(anyhow::Error::from))?;
         }
+        self.end(center)?;
         let frames = taking.frames;
         tracing::warn!(%center, frames, "the frames that were held of a center that is being repaired are taken over");
         Ok(frames)
@@ -202,7 +273,7 @@ impl TakeOver {
         let batches = self.store.batches_of(center)?;
         let mut gateways: BTreeSet<GatewayName> = self.store.held_gateways(center)?.into_iter().collect();
         gateways.extend(batches.iter().map(|batch| batch.gateway.clone()));
-        let mut taking = Taking::by(self);
+        let mut taking = self.begin(center)?;
         let identity = self.center.identity()?;
         let (objects, names) = (self.store.objects().clone(), Names::new(center.clone()));
         let keyring = Keyring::new(objects, names, identity, self.entropy.clone());
@@ -234,6 +305,7 @@ impl TakeOver {
         }
         taking.finish()?;
         replace_file(&self.marker(center), b"taken over\n", 0o600)?;
+        self.end(center)?;
         for gateway in self.store.held_gateways(center)? {
             self.held.with(&self.store, center, &gateway, |held| {
                 held.release(Sequence(u64::MAX)).map_err(anyhow::Error::from)
@@ -249,12 +321,27 @@ impl TakeOver {
 impl<'a> Taking<'a> {
     fn by(takeover: &'a TakeOver) -> Self {
         let waiter = Arc::new(CommitWaiter::new());
-        Self { takeover, waiter, last: None, frames: 0, gone: 0, known: BTreeMap::new() }
+        Self {
+            takeover,
+            waiter,
+            last: None,
+            frames: 0,
+            gone: 0,
+            known: BTreeMap::new(),
+            there: HashMap::new(),
+        }
     }
 
     /// Appends a frame to the own journal: it was admitted by the other center, so only whose it is is looked up anew.
     fn frame(&mut self, frame: &Frame<'_>) -> anyhow::Result<()> {
         let takeover = self.takeover;
+        if !self.there.is_empty()
+            && let Some(count @ 1..) =
+                self.there.get_mut(&(frame.vehicle, frame.connection, frame.bytes.to_vec()))
+        {
+            *count -= 1;
+            return Ok(());
+        }
         loop {
             let (version, Some(facts)) = self.facts(frame)? else {
                 self.gone += 1;
