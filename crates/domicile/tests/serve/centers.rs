@@ -9,7 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
-use crate::center::{Center, Papers, eventually};
+use crate::center::{Center, PATIENCE, Papers, eventually};
 use crate::postgres;
 use crate::vehicles::{Said, Tesla};
 
@@ -175,6 +175,8 @@ fn drive_with(center: &Center, vin: &str, papers: &Papers, from: u32, messages: 
 /// Messages that were made at a second, however often they are sent.
 fn drive_at(center: &Center, vin: &str, papers: &Papers, numbers: Range<u32>, at_s: i64) {
     let mut vehicle = Tesla::connect(center.address("tesla"), vin, papers).expect("it is let in");
+    // A center that has just started takes nothing until the others have said what they hold of its log, or were asked for long enough.
+    vehicle.stream.sock.set_read_timeout(Some(PATIENCE * 3)).expect("set");
     for number in numbers {
         let transaction = format!("tx-{number}");
         vehicle.send_speed(&transaction, at_s, f64::from(number));
