@@ -120,15 +120,11 @@ impl Authority {
         let name =
             hosts.first().and_then(|host| ServerName::try_from(host.as_str()).ok()).ok_or_else(unreadable)?;
         let at = UnixTime::since_unix_epoch(Duration::from_secs(began.unsigned_abs() + 1));
-        self.verifier()?
+        verifier_of(&self.certificate)?
             .verify_server_cert(&CertificateDer::from(pem.contents.as_slice()), &[], &name, &[], at)
             .map_err(|_| PkiError::Foreign)?;
         let key = SubjectPublicKeyInfo::from_der(certificate.public_key().raw)?;
         Ok(server_params(&hosts, now)?.signed_by(&key, &self.issuer)?.pem())
-    }
-
-    fn verifier(&self) -> Result<Arc<WebPkiServerVerifier>, PkiError> {
-        verifier_of(&self.certificate)
     }
 
     /// Issues a vehicle's certificate: its subject's common name is the VIN.

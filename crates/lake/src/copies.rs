@@ -13,7 +13,7 @@ use object_store::path::Path;
 use parking_lot::{Mutex, RwLock};
 
 use crate::Error;
-use crate::delta::{Bounds, DataFile, LogNames, Snapshot, read_commit, read_log};
+use crate::delta::{LogNames, Snapshot, read_commit, read_log};
 use crate::schema::Table;
 use crate::terms::Known;
 
@@ -124,14 +124,7 @@ pub async fn files_of_vehicle(
     for table in Table::ALL {
         let folder = table.folder(center);
         let snapshot = read_log(store, &LogNames::new(&folder), table.name()).await?;
-        let may_hold =
-            |file: &DataFile| match file.statistics.as_ref().and_then(|known| known.bounds.get("vehicle")) {
-                Some(Bounds::Text(least, greatest)) => {
-                    (least.as_str()..=greatest.as_str()).contains(&vehicle.as_str())
-                }
-                _ => true,
-            };
-        let held = snapshot.files.iter().filter(|file| may_hold(file));
+        let held = snapshot.files.iter().filter(|file| file.may_hold(vehicle));
         files.extend(held.map(|file| folder.clone().join(file.add.path.as_str())));
     }
     Ok(files)

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use model::{UtcMicros, VehicleId};
 
-use crate::delta::{Bounds, DataFile};
+use crate::delta::DataFile;
 use crate::terms::received;
 
 /// Rows of one erasure: of a vehicle, received from an instant on and before another.
@@ -69,16 +69,10 @@ impl Erased {
         if self.open.is_empty() {
             return false;
         }
-        let vehicles = file.statistics.as_ref().and_then(|known| known.bounds.get("vehicle"));
         let times = received(file);
         self.open.iter().any(|rows| {
-            let name = rows.vehicle.as_str();
-            let is_of_vehicle = match vehicles {
-                Some(Bounds::Text(least, greatest)) => least.as_str() <= name && name <= greatest.as_str(),
-                _ => true,
-            };
             let is_of_time = times.is_none_or(|(first, last)| first < rows.to.0 && rows.from.0 <= last);
-            is_of_vehicle && is_of_time
+            file.may_hold(rows.vehicle) && is_of_time
         })
     }
 }

@@ -15,7 +15,7 @@ use crate::egress::Declared;
 use crate::settings::Settings;
 use crate::world::World;
 
-/// VINs that no vehicle has: the letters I, O and Q, which real ones lack, do not stand in them, but their maker does not exist.
+/// VINs that no vehicle has: there is no maker of that code.
 const CANARIES: [&str; 3] = ["DMCTRL0000000AAA1", "DMFRGN0000000AAA2", "DMSTRG0000000AAA3"];
 
 /// Makes the test; gives a line on each thing that was tried.

@@ -154,7 +154,7 @@ fn best(
     Ok((name, peer, note))
 }
 
-/// Moves what lies under the own prefix beside the store. A prefix that an earlier try began is added to that one's.
+/// Moves what lies under the own prefix beside the store, also what an earlier try began there; each goes to a folder of its own.
 fn put_aside(store: &Path, own: &str, now: &str) -> anyhow::Result<PathBuf> {
     let mut aside = store.as_os_str().to_owned();
     aside.push(format!(".set-back-{}", now.replace(':', "")));

@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use futures::TryStreamExt;
+use model::VehicleId;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 
 use crate::Error;
 use crate::delta::action::{Action, Add, Metadata, Protocol};
 use crate::delta::checkpoint;
-use crate::delta::statistics::FileStatistics;
+use crate::delta::statistics::{Bounds, FileStatistics};
 
 /// A data file of a snapshot.
 #[derive(Debug)]
@@ -43,6 +44,18 @@ pub(crate) struct Snapshot {
     pub(crate) transactions: BTreeMap<String, i64>,
     /// Removed files whose objects may still lie there: a checkpoint names them too.
     pub(crate) removed: Arc<BTreeMap<String, Tombstone>>,
+}
+
+impl DataFile {
+    /// Whether it may hold rows of a vehicle, as far as its statistics say.
+    pub(crate) fn may_hold(&self, vehicle: VehicleId) -> bool {
+        match self.statistics.as_ref().and_then(|known| known.bounds.get("vehicle")) {
+            Some(Bounds::Text(least, greatest)) => {
+                (least.as_str()..=greatest.as_str()).contains(&vehicle.as_str())
+            }
+            _ => true,
+        }
+    }
 }
 
 impl Snapshot {

@@ -100,7 +100,7 @@ pub(super) fn is_near(a: (i64, i64), b: (i64, i64), within: i64) -> bool {
     a.0 <= b.1.saturating_add(within) && b.0 <= a.1.saturating_add(within)
 }
 
-/// When rows were received, by what they say: of the same row sent twice to one center, the first time.
+/// When rows were received, by what they say: of the same row sent twice to one center, each time.
 pub(super) type Rows = HashMap<(Key, Digest), Vec<i64>>;
 
 /// The rows of some keys among those of a batch. `keys` are in order.

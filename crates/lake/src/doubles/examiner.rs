@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use arrow::array::RecordBatch;
 use bytes::Bytes;
 use model::{CenterName, Clock, UtcMicros};
 use object_store::path::Path;
@@ -235,12 +236,7 @@ impl Examiner {
         let mut rows = Rows::default();
         match of {
             Lying::Tail(_, slab) => {
-                let slabs = [slab.clone()];
-                let gather = Gather::new(&self.names, table, &slabs);
-                let batch = gather.batch(&gather.arrival_order());
-                let batch =
-                    batch.map_err(|error| Error::Encode { table: table.name(), source: error.into() })?;
-                rows_of(table, &batch, keys, &mut rows)
+                rows_of(table, &self.batch_of(table, slab)?, keys, &mut rows)
                     .map_err(|why| Error::Threads(format!("rows of the tail: {why}")))?;
             }
             Lying::File(part, file) => {
@@ -268,13 +264,17 @@ impl Examiner {
         known.map(|(_, units)| units.clone())
     }
 
-    fn learn_slab(&mut self, table: Table, slab: &Arc<Slab>) -> Result<Arc<[Unit]>, Error> {
+    /// A slab's rows of a table, as a file would have them.
+    fn batch_of(&self, table: Table, slab: &Arc<Slab>) -> Result<RecordBatch, Error> {
         let slabs = [slab.clone()];
         let gather = Gather::new(&self.names, table, &slabs);
         let batch = gather.batch(&gather.arrival_order());
-        let batch = batch.map_err(|error| Error::Encode { table: table.name(), source: error.into() })?;
-        let unit =
-            Unit::of_batch(&batch).map_err(|why| Error::Threads(format!("rows of the tail: {why}")))?;
+        batch.map_err(|error| Error::Encode { table: table.name(), source: error.into() })
+    }
+
+    fn learn_slab(&mut self, table: Table, slab: &Arc<Slab>) -> Result<Arc<[Unit]>, Error> {
+        let unit = Unit::of_batch(&self.batch_of(table, slab)?)
+            .map_err(|why| Error::Threads(format!("rows of the tail: {why}")))?;
         let units: Arc<[Unit]> = [unit].into();
         self.slabs[table.index()].push((Arc::downgrade(slab), units.clone()));
         Ok(units)
